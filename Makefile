@@ -1,6 +1,7 @@
 # make demo    install, then train on the built-in game and show what came of it
 # make test    install, then run every notebook and every test
 # make lab     the course in JupyterLab
+# make docs    the site, in _docs/
 # Another Python: make demo PYTHON=python3.12    More for pip: make demo PIP_ARGS="--extra-index-url URL"
 # More for lwm quickstart: make demo ARGS="--minutes 3"
 PYTHON ?= python3
@@ -12,7 +13,7 @@ export PATH := $(BIN):$(PATH)
 
 .PHONY: help install demo test docs lab notebooks readme clean
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 install: .venv/.installed
 

@@ -52,6 +52,7 @@ def run(path: Path):
 
 if __name__ == '__main__':
     paths = [NBS/f'{name}.ipynb' for name in sys.argv[1:]] or sorted(nbglob(NBS, as_path=True))
+    if missing := [str(p) for p in paths if not p.exists()]: sys.exit(f"notebooks: there is no {', '.join(missing)}")
     failed = []
     for path in paths:
         print(path.relative_to(NBS), end=' ', flush=True)
