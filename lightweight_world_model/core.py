@@ -6,7 +6,7 @@
 __all__ = ['to_float', 'to_uint8', 'contact_sheet', 'filmstrip', 'atomic', 'save_gif', 'psnr', 'changed', 'ssim', 'figure_of',
            'need']
 
-# %% ../nbs/00_core.ipynb #03d2a4c3
+# %% ../nbs/00_core.ipynb #d75196c4
 import importlib, math, shutil, tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
-# %% ../nbs/00_core.ipynb #db67549e
+# %% ../nbs/00_core.ipynb #26c5b246
 def to_float(
     frames, # uint8 frames, numpy or torch, `(h, w, 3)` or `(n, h, w, 3)`
 ) -> torch.Tensor: # float32 on [0, 1], `(n, 3, h, w)`
@@ -28,14 +28,14 @@ def to_float(
         raise ValueError(f"expected uint8 frames of shape (n, h, w, 3), got {x.dtype} {tuple(x.shape)}")
     return (x if x.ndim == 4 else x[None]).permute(0, 3, 1, 2).float().div_(255)
 
-# %% ../nbs/00_core.ipynb #fe033620
+# %% ../nbs/00_core.ipynb #fd900dac
 def to_uint8(
     x: torch.Tensor, # float on [0, 1], `(n, 3, h, w)`; values outside are clipped
 ) -> np.ndarray: # uint8, `(n, h, w, 3)`
     "A network's frames as a player sees them, rounded to the nearest byte."
     return x.detach().float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
-# %% ../nbs/00_core.ipynb #8a2659e6
+# %% ../nbs/00_core.ipynb #8b753769
 def contact_sheet(
     frames, # uint8 `(n, h, w, 3)`
     cols: int = 8, # frames in a row
@@ -53,7 +53,7 @@ def contact_sheet(
         sheet.paste(f, (i % cols*(w+gap), i//cols*(h+gap)))
     return sheet
 
-# %% ../nbs/00_core.ipynb #388264d4
+# %% ../nbs/00_core.ipynb #fba36a31
 def filmstrip(
     rows: dict[str, Sequence], # a row's name → its uint8 frames `(n, h, w, 3)`
     scale: int = 2, # whole factor by which a pixel is enlarged
@@ -71,7 +71,7 @@ def filmstrip(
         y += s.height+4
     return picture
 
-# %% ../nbs/00_core.ipynb #0cd209a4
+# %% ../nbs/00_core.ipynb #a0c959e7
 @contextmanager
 def atomic(
     path: str|Path, # where the file or folder shall stand in the end
@@ -86,7 +86,7 @@ def atomic(
         (scratch/path.name).replace(path)
     finally: shutil.rmtree(scratch, ignore_errors=True)
 
-# %% ../nbs/00_core.ipynb #e71a39d9
+# %% ../nbs/00_core.ipynb #072cef84
 def save_gif(
     frames, # uint8 `(n, h, w, 3)`
     path: str|Path, # ends in .gif
@@ -100,7 +100,7 @@ def save_gif(
         pictures[0].save(p, save_all=True, append_images=pictures[1:], duration=round(1000/fps), loop=0)
     return path
 
-# %% ../nbs/00_core.ipynb #9e581429
+# %% ../nbs/00_core.ipynb #7f4bee18
 def psnr(
     x: torch.Tensor, # float on [0, 1], `(n, c, h, w)`
     y: torch.Tensor, # the same shape
@@ -112,7 +112,7 @@ def psnr(
     mse = se.mean((1, 2)) if where is None else (se*where).sum((1, 2)) / where.sum((1, 2))
     return -10*torch.log10(mse.clamp_min(1e-10))
 
-# %% ../nbs/00_core.ipynb #a7b9a78e
+# %% ../nbs/00_core.ipynb #34612920
 def changed(
     x: torch.Tensor, # float frames, `(n, 3, h, w)`
     before: torch.Tensor, # the frame before each of them, same shape
@@ -120,25 +120,27 @@ def changed(
     "Which pixels differ from the frame before."
     return (x != before).any(1)
 
-# %% ../nbs/00_core.ipynb #928ce16e
+# %% ../nbs/00_core.ipynb #19b4d024
 def ssim(
     x: torch.Tensor, # float on [0, 1], `(n, c, h, w)`, at least 11 pixels each way
     y: torch.Tensor, # the same shape
 ) -> torch.Tensor: # `(n,)`, at most 1
     "Structural similarity of each frame (Wang et al. 2004): Gaussian window of 11 pixels, σ = 1.5, mean over colours."
     c = x.shape[1]
-    x, y = x.double(), y.double()             # x² − mean² cancels badly in float32
-    g = torch.exp(-torch.arange(-5, 6, device=x.device).double().square()/(2*1.5**2))
+    g = torch.exp(-torch.arange(-5., 6, device=x.device).square()/(2*1.5**2))
     g = g/g.sum()
     window = (g[:, None]*g).expand(c, 1, 11, 11)
     blur = lambda t: F.conv2d(t, window, groups=c)
+    x, y = x.float(), y.float()
     mx, my = blur(x), blur(y)
-    vx, vy, cov = blur(x*x)-mx*mx, blur(y*y)-my*my, blur(x*y)-mx*my
+    x, y = (t - t.mean((2, 3), keepdim=True) for t in (x, y))     # variances without the cancellation of large means
+    bx, by = blur(x), blur(y)
+    vx, vy, cov = blur(x*x)-bx*bx, blur(y*y)-by*by, blur(x*y)-bx*by
     c1, c2 = 0.01**2, 0.03**2
     s = (2*mx*my+c1)*(2*cov+c2) / ((mx*mx+my*my+c1)*(vx+vy+c2))
     return s.mean((1, 2, 3))
 
-# %% ../nbs/00_core.ipynb #84267c10
+# %% ../nbs/00_core.ipynb #83c1eb82
 def figure_of(
     values, # one figure per frame (or per step, per state …), any sequence
     groups=None, # the episode of each of them; frames of one episode are not independent
@@ -153,7 +155,7 @@ def figure_of(
     ci = None if math.isnan(half) else [v.mean()-half, v.mean()+half]
     return {'value': float(v.mean()), 'n': len(v), 'ci95': ci}
 
-# %% ../nbs/00_core.ipynb #c21d235e
+# %% ../nbs/00_core.ipynb #fc3190df
 def need(
     module: str, # name of a module that an extra brings
     extra: str, # the extra, as in `pip install 'lightweight_world_model[extra]'`

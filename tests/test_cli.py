@@ -1,0 +1,188 @@
+"`lwm` as a process: what it says, its exit codes, and what it leaves behind."
+import hashlib, json, multiprocessing, os, re, resource, shlex, shutil, signal, sys, time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from conftest import ROOT
+from lightweight_world_model.training import REPORT_KEYS, load_tokenizer
+from lightweight_world_model.vqvae import PRESETS
+
+COMMANDS = {
+    '': 'quickstart data train score bench', 'data': 'make record show', 'train': 'tokenizer',
+    'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed', 'data show': '--sheet',
+    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard', 'score': '--data --json --split', 'bench': '--threads'}
+
+# Importing PyTorch takes seconds. So one process has done it, and each command is a fork of that one.
+fork = multiprocessing.get_context('forkserver')
+fork.set_forkserver_preload(['lightweight_world_model.training', 'lightweight_world_model.recording', 'lightweight_world_model.cli'])
+
+def _command(args, cwd, largest):
+    "What happens in the process."
+    for fd, name in (1, 'stdout'), (2, 'stderr'): os.dup2(os.open(cwd/f'.{name}', os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
+    os.chdir(cwd)
+    if largest: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    from lightweight_world_model.cli import main
+    import torch
+    torch.set_num_threads(1)
+    sys.argv = ['lwm', *args]
+    main()
+
+def start(line, cwd, largest=None):
+    p = fork.Process(target=_command, args=(shlex.split(line), cwd, largest))
+    p.start()
+    return p
+
+def finish(p, cwd, code=0):
+    "Wait for a command; what it wrote to stdout and stderr."
+    p.join(120)
+    out, err = ((cwd/f'.{name}').read_text() for name in ('stdout', 'stderr'))
+    assert p.exitcode == code and 'Traceback' not in out+err, f'exit code {p.exitcode}\n{out}\n{err}'
+    if code == 0: assert err == '' and not re.search('[\r\x1b]|Warning', out), 'noise'
+    else: assert len(err.strip().splitlines()) == 1 and err.strip().startswith('lwm: '), err
+    return out, err
+
+def run(line, cwd, code=0, **how): return finish(start(line, cwd, **how), cwd, code)
+
+def files(folder):
+    "All that is in a folder, with what it holds."
+    return {p.relative_to(folder).as_posix(): hashlib.md5(p.read_bytes()).hexdigest() if p.is_file() else '' for p in folder.rglob('*') if p.name not in ('.stdout', '.stderr')}
+
+# ---- what works
+
+@pytest.mark.parametrize('path', COMMANDS)
+def test_help(path, tmp_path):
+    text, _ = run(f'{path} --help', tmp_path)
+    assert f'Usage: lwm {path}'.strip() in text
+    assert all(re.search(rf'(?m)^  {name}\b', text) for name in COMMANDS[path].split())
+    assert set(re.findall(r'(?m)^  (--\w+)', text)) - {'--help', '--install', '--show'} <= set(COMMANDS[path].split())
+    if path and path not in ('data', 'train'): assert f'Example:\n    lwm {path}' in text
+
+def test_help_names_the_presets(tmp_path):
+    text = run('train tokenizer --help', tmp_path)[0]
+    assert all(name in text for name in PRESETS)
+
+def test_installed_command():
+    import configparser
+    cfg = configparser.ConfigParser(delimiters=['='])
+    cfg.read(ROOT/'settings.ini')
+    assert cfg['DEFAULT']['console_scripts'] == 'lwm=lightweight_world_model.cli:main'
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+    "A folder with data and a run, and what the commands said."
+    cwd = tmp_path_factory.mktemp('lwm')
+    lines = ['data make --out data/game --frames 200', 'data show data/game --sheet sheet.png', 'train tokenizer --data data/game --out runs/game --minutes 0.05',
+             'score runs/game --data data/game --json score.json']
+    return cwd, [run(line, cwd)[0] for line in lines]
+
+def test_data(done):
+    cwd, (made, shown, *_) = done
+    assert '200 frames of 64×64 in 10 episodes' in made and '200 frames of 64×64 in 10 episodes' in shown
+    assert re.search(r'test +1 episodes +20 frames', shown)
+    assert Image.open(cwd/'sheet.png').width > 1000
+
+def test_train(done):
+    cwd, (_, _, said, _) = done
+    assert re.search(r'(?m)^round 1: .*valid_loss .*psnr_db', said) and 'tokenizer.psnr ' in said
+    assert sorted(os.listdir(cwd/'runs/game')) == ['history.csv', 'report.json', 'tokenizer.safetensors']
+    assert load_tokenizer(cwd/'runs/game')[1]['data']['frames'] == 200
+
+def test_score(done):
+    cwd, _ = done
+    report = json.loads((cwd/'score.json').read_text())
+    assert list(report) == [*REPORT_KEYS, 'milestones']
+    assert set(report['milestones']) == set('1234') and all(set(m) == {'passed', 'why'} for m in report['milestones'].values())
+    measured = {k for k in REPORT_KEYS if report[k]}
+    assert measured == {k for k in REPORT_KEYS if k.startswith('tokenizer.')} | {'memory.peak_mb'}
+    for k in measured: assert set(report[k]) == {'value', 'n', 'ci95'} and isinstance(report[k]['value'], (int, float)) and report[k]['n'] >= 1
+    assert report['tokenizer.psnr']['n'] == 20
+
+def test_quickstart(tmp_path):
+    (tmp_path/'lwm-quickstart').mkdir()
+    said, _ = run('quickstart --minutes 0.02 --frames 30', tmp_path)
+    for name in 'reconstruction.png', 'levels.png':
+        assert f'lwm-quickstart-2/{name}' in said and Image.open(tmp_path/'lwm-quickstart-2'/name).width > 500
+
+def test_epochs_and_curves(done, tmp_path):
+    cwd, _ = done
+    said, _ = run(f'train tokenizer --data {cwd}/data/game --out run --epochs 2 --tensorboard --device cpu', tmp_path)
+    assert len(re.findall('(?m)^round', said)) == 2 and list(tmp_path.glob('run/tensorboard/*'))
+
+# ---- what doesn't
+
+@pytest.fixture(scope='module')
+def broken(done):
+    "The same folder, with things that are broken in various ways."
+    cwd, _ = done
+    (cwd/'empty').mkdir()
+    for name, spoil in {'half': lambda d: (d/'meta.json').unlink(), 'cut': lambda d: (d/'frames.npy').write_bytes((d/'frames.npy').read_bytes()[:-1000])}.items():
+        shutil.copytree(cwd/'data/game', cwd/name)
+        spoil(cwd/name)
+    weights = (cwd/'runs/game/tokenizer.safetensors').read_bytes()
+    (cwd/'damaged.safetensors').write_bytes(weights[:-1000])
+    (cwd/'foreign.safetensors').write_bytes(os.urandom(1000))
+    return cwd
+
+@pytest.mark.parametrize('line, code, message', [
+    ('data make --out data/game', 1, 'data/game exists already'),
+    ('data make --out sheet.png', 1, 'sheet.png exists already'),
+    ('data make --out new --frames 5', 1, 'expected at least 10 frames'),
+    ('data make --out new --frames 1000000000000', 1, 'MB of room for new'),
+    ('data make --frames 20', 2, '--out'),
+    ('data make --out new --frames many', 2, '--frames'),
+    ('data show nowhere', 1, 'no folder nowhere'),
+    ('data show empty', 1, 'empty is not a whole episode store'),
+    ('data show half', 1, 'lacks meta.json'),
+    ('data show cut', 1, 'cut/frames.npy'),
+    ('data show data/game --sheet sheet.png', 1, 'sheet.png exists already'),
+    ('data record --env ALE/Breakot-v5 --out new', 1, 'did you mean ALE/Breakout-v5'),
+    ('data record --env Pendulum-v1 --out new', 1, 'expected discrete actions, got Box'),
+    ('data record --env no_such_package:Game-v0 --out new', 1, 'no_such_package, which is not installed'),
+    ('data record --env ALE/Breakout-v5 --out data/game', 1, 'data/game exists already'),
+    ('data import x', 2, "No such command 'import'"),
+    ('train tokenizer --data data/game --out new --preset huge', 1, 'nano'),
+    ('train tokenizer --data data/game --out new --minutes 1 --epochs 1', 2, 'got both'),
+    ('train tokenizer --data data/game --out new --minutes 0', 2, 'positive'),
+    ('train tokenizer --data data/game --out new --device abacus', 1, 'got abacus'),
+    ('train tokenizer --data data/game --out runs/game', 1, 'tokenizer.safetensors exists already'),
+    ('train tokenizer --data empty --out new', 1, 'empty is not a whole episode store'),
+    ('train tokenizer --data half --out new', 1, 'lacks meta.json'),
+    ('train tokenizer --data cut --out new', 1, 'cut/frames.npy'),
+    ('train dynamics', 2, "No such command 'dynamics'"),
+    ('score runs/game --data cut', 1, 'cut/frames.npy'),
+    ('score runs --data data/game', 1, 'no tokenizer at runs'),
+    ('score damaged.safetensors --data data/game', 1, 'damaged.safetensors: '),
+    ('score foreign.safetensors --data data/game', 1, 'foreign.safetensors: '),
+    ('score runs/game --data data/game --json score.json', 1, 'score.json exists already'),
+    ('score runs/game --data data/game --split best', 2, '--split'),
+    ('quickstart --out data', 1, 'data exists already'),
+    ('quickstart --fast', 2, '--fast'),
+])
+def test_bad_input(broken, line, code, message):
+    before = files(broken)
+    assert message in run(line, broken, code)[1]
+    assert files(broken) == before
+
+@pytest.mark.parametrize('line', ['data make --out new --frames 200', 'data show data/game --sheet new.png', 'train tokenizer --data data/game --out run --epochs 1'])
+def test_disk_full(done, tmp_path, line):
+    "No file can grow over 10 kB: as if the disk were full in the middle of writing."
+    (tmp_path/'data').symlink_to(done[0]/'data')
+    assert 'File too large' in run(line, tmp_path, 1, largest=10_000)[1]
+    left = {p for p in files(tmp_path) if not p.startswith('data')}
+    assert left <= {'run', 'run/history.csv'}
+
+def test_ctrl_c(done, tmp_path):
+    "While data are made nothing is left; while training the best so far."
+    p = start('data make --out new --frames 20000', tmp_path)
+    while p.is_alive() and not list(tmp_path.glob('.new.*/new/frames.npy')): time.sleep(.01)
+    os.kill(p.pid, signal.SIGINT)
+    assert 'stopped' in finish(p, tmp_path, 130)[1] and files(tmp_path) == {}
+
+    p = start(f'train tokenizer --data {done[0]}/data/game --out run --minutes 0.5', tmp_path)
+    while p.is_alive() and 'round 1' not in (tmp_path/'.stdout').read_text(): time.sleep(.05)
+    os.kill(p.pid, signal.SIGINT)
+    assert 'stopped' in finish(p, tmp_path, 130)[1]
+    assert set(files(tmp_path)) <= {'run', 'run/tokenizer.safetensors', 'run/history.csv'}
+    if (tmp_path/'run/tokenizer.safetensors').exists(): load_tokenizer(tmp_path/'run')
