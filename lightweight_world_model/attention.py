@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['SpatialAttention', 'KVCache', 'CausalAttention', 'Block']
 
-# %% ../nbs/02_attention.ipynb #efa9e188
+# %% ../nbs/02_attention.ipynb #2baa8ae6
 import math
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-# %% ../nbs/02_attention.ipynb #13942254
+# %% ../nbs/02_attention.ipynb #db9b6d4d
 def _check_heads(dim, heads):
     if heads < 1 or dim % heads: raise ValueError(f"expected a width that the number of heads divides, got width {dim} and {heads} heads")
 
-# %% ../nbs/02_attention.ipynb #4a54443b
+# %% ../nbs/02_attention.ipynb #e8d49130
 class SpatialAttention(nn.Module):
     "Every place of a feature map asks all places; the answer is added. Begins as the identity."
     def __init__(self,
@@ -39,7 +39,7 @@ class SpatialAttention(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v)
         return x + self.out(y.transpose(-2, -1).reshape(b, c, h, w))
 
-# %% ../nbs/02_attention.ipynb #721eaba0
+# %% ../nbs/02_attention.ipynb #a1abac2d
 class KVCache:
     "Keys and values of the tokens so far, for one attention layer. Set `n` back to forget the latest."
     def __init__(self,
@@ -61,7 +61,7 @@ class KVCache:
         self.n += t
         return tuple(self.kv[:, :, :, :self.n])
 
-# %% ../nbs/02_attention.ipynb #8a1302e3
+# %% ../nbs/02_attention.ipynb #87e7cc45
 class CausalAttention(nn.Module):
     "Every token asks itself and those before it. Normalising and adding are left to the block around it."
     def __init__(self,
@@ -85,7 +85,7 @@ class CausalAttention(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=sees)     # (b, heads, t, dim/heads)
         return self.out(y.transpose(1, 2).reshape(b, t, dim))
 
-# %% ../nbs/02_attention.ipynb #adc1c22c
+# %% ../nbs/02_attention.ipynb #a009e709
 class Block(nn.Module):
     "One block of a causal transformer: attention, then a small network for each token, both added."
     def __init__(self,

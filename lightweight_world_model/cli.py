@@ -8,7 +8,7 @@ __all__ = ['app', 'data_app', 'train_app', 'command', 'in_words', 'Commands', 'm
            'bench_quantizer', 'convolution_rate', 'bench_training', 'bench_loader', 'bench', 'first_free', 'show_run',
            'quickstart']
 
-# %% ../nbs/14_cli.ipynb #9be73b25
+# %% ../nbs/14_cli.ipynb #2a04f763
 import errno, inspect, re, shutil, sys, warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,7 +20,7 @@ import typer
 from fastcore.docments import docments
 from typer.core import TyperGroup
 
-# %% ../nbs/14_cli.ipynb #b22aaed3
+# %% ../nbs/14_cli.ipynb #5b5ddf23
 def command(
     to: typer.Typer, # where it belongs
     name: str, # what it is called there
@@ -37,7 +37,7 @@ def command(
         return to.command(name, epilog=f'\b\nExample:\n  {example}')(f)
     return decorate
 
-# %% ../nbs/14_cli.ipynb #d0d37715
+# %% ../nbs/14_cli.ipynb #152446c8
 def in_words(
     e: BaseException, # what was raised
 ) -> str|None: # one line
@@ -49,7 +49,7 @@ def in_words(
     known = isinstance(e, (ValueError, OSError, ImportError)) or type(e).__name__ == 'SafetensorError'     # how safetensors says that a disk is full
     return said if known else None
 
-# %% ../nbs/14_cli.ipynb #747cc47b
+# %% ../nbs/14_cli.ipynb #97c3b2c9
 class Commands(TyperGroup):
     "Commands whose errors are one sentence and an exit code."
     def main(self, *args, standalone_mode=True, **kwargs):
@@ -75,7 +75,7 @@ def main():
     "The command `lwm`."
     app(prog_name='lwm')
 
-# %% ../nbs/14_cli.ipynb #e53081ce
+# %% ../nbs/14_cli.ipynb #0b44c735
 def check_out(
     out: Path, # a file or folder that is to be made
     n_bytes: int = 0, # how large it may get
@@ -85,7 +85,7 @@ def check_out(
     free = shutil.disk_usage(next(p for p in out.absolute().parents if p.is_dir())).free
     if free < n_bytes: raise OSError(f'expected {n_bytes/1e6:,.0f} MB of room for {out}, but {free/1e6:,.0f} MB are free on that disk')
 
-# %% ../nbs/14_cli.ipynb #69aaea4c
+# %% ../nbs/14_cli.ipynb #a059ccf7
 @contextmanager
 def step(
     what: str, # what is going on
@@ -99,7 +99,7 @@ def step(
         task = bar.add_task(what, total=total)
         yield lambda n: bar.advance(task, n)
 
-# %% ../nbs/14_cli.ipynb #e51690d4
+# %% ../nbs/14_cli.ipynb #15124b15
 @contextmanager
 def rounds(
     tick: Callable, # called with the share of the training that has been done
@@ -120,7 +120,7 @@ def rounds(
     try: yield
     finally: defaults.callbacks = kept
 
-# %% ../nbs/14_cli.ipynb #22a0508b
+# %% ../nbs/14_cli.ipynb #4e78fe9b
 @command(data_app, 'make', 'lwm data make --out data/game --frames 2000')
 def data_make(
     *,
@@ -128,7 +128,7 @@ def data_make(
     frames: int = 40_000, # frames in all; 12 kB each on disk
     seed: int = 0, # another seed: other levels
 ):
-    "Record the built-in game: 64×64 pixels, 250 frames a level, every level another one."
+    "Record the built-in game: 64×64 pixels, 100 frames a level, every level another one."
     from lightweight_world_model.data import make_game_data
     check_out(out, frames*64*64*3)
     with step(f'playing {frames:,} frames', frames) as tick: store = make_game_data(out, frames, seed, tick=tick)
@@ -149,7 +149,7 @@ def data_record(
     with step(f'playing {frames:,} frames of {env}', frames) as tick: store = record(env, out, frames, size, seed, tick=tick)
     print(f'{out}: {store}')
 
-# %% ../nbs/14_cli.ipynb #24f98fb3
+# %% ../nbs/14_cli.ipynb #0a8d06a5
 @command(data_app, 'show', 'lwm data show data/game --sheet sheet.png')
 def data_show(
     data: Path, # folder with recorded episodes
@@ -169,7 +169,7 @@ def data_show(
         with atomic(sheet) as p: captioned(store.frames[ids], [store.action_names[a] for a in store.actions[ids]]).save(p)
         print(f'wrote {sheet}')
 
-# %% ../nbs/14_cli.ipynb #163cb419
+# %% ../nbs/14_cli.ipynb #f00f4731
 def open_store(
     data: Path, # folder with recorded episodes
     *splits: str, # that must not be empty
@@ -191,7 +191,7 @@ def device_of(
     except (RuntimeError, AssertionError, NotImplementedError) as e: raise ValueError(f'expected a device that PyTorch can use here, such as cpu, got {name}') from e
     return name
 
-# %% ../nbs/14_cli.ipynb #6172f657
+# %% ../nbs/14_cli.ipynb #f975c223
 @command(train_app, 'tokenizer', 'lwm train tokenizer --data data/game --out runs/game --minutes 3')
 def train_tokenizer(
     *,
@@ -221,7 +221,7 @@ def train_tokenizer(
     print(training.report_table(report))
     print(f'wrote tokenizer.safetensors, report.json and history.csv into {out}')
 
-# %% ../nbs/14_cli.ipynb #da81f092
+# %% ../nbs/14_cli.ipynb #63d16b88
 @command(app, 'score', 'lwm score runs/game --data data/game --json score.json')
 def score(
     run: Path, # folder of a run, or a .safetensors file
@@ -245,7 +245,7 @@ def score(
         with atomic(json) as p: p.write_text(dumps(report, indent=1))
         print(f'wrote {json}')
 
-# %% ../nbs/14_cli.ipynb #b27a1026
+# %% ../nbs/14_cli.ipynb #f0f35043
 def fastest(
     *ways: Callable, # what to time
     times: int = 5, # how often
@@ -279,7 +279,7 @@ def bench_quantizer(
     found = {'quantizer: time of a training step / time of its matrix product': ours/product}
     return found | {'quantizer: time of vector-quantize-pytorch / ours': t/ours for t in theirs}
 
-# %% ../nbs/14_cli.ipynb #a57d846f
+# %% ../nbs/14_cli.ipynb #7e80e7f4
 def convolution_rate(
     cfg, # a `VQVAEConfig`, for widths and resolutions
     bs: int, # frames in a batch
@@ -318,7 +318,7 @@ def bench_training(
     return {'training: FLOP/s of nano / FLOP/s of 3×3 convolutions at its widths': rate/convolution_rate(model.cfg, len(x)),
             'nano: milliseconds to encode and decode a frame on one thread': training.ms_per_frame(model)}
 
-# %% ../nbs/14_cli.ipynb #8344911c
+# %% ../nbs/14_cli.ipynb #9af3058d
 def bench_loader(
     store, # an `EpisodeStore`
 ) -> dict: # what → ratio
@@ -351,7 +351,7 @@ def bench(
             with step(f'measuring: {what}'): found = part()
             for what, ratio in found.items(): print(f'{ratio:8.2f}  {what}')
 
-# %% ../nbs/14_cli.ipynb #29404584
+# %% ../nbs/14_cli.ipynb #64fecd3e
 def first_free(
     name: str, # of a folder
 ) -> Path: # the same, or with a number added
@@ -374,7 +374,7 @@ def show_run(
         with atomic(out/name) as p: picture.save(p)
     return [out/name for name in pictures]
 
-# %% ../nbs/14_cli.ipynb #faaa7659
+# %% ../nbs/14_cli.ipynb #b9b43326
 @command(app, 'quickstart', 'lwm quickstart --out first --minutes 3')
 def quickstart(
     *,

@@ -7,7 +7,7 @@ __all__ = ['STORE_FILES', 'map_npy', 'NpyWriter', 'captioned', 'split_episodes',
            'check_episode', 'free_for_store', 'make_game_data', 'Frames', 'Windows', 'BatchLoader', 'frame_dls',
            'sequence_dls', 'patch_psnr', 'mirror']
 
-# %% ../nbs/05_data.ipynb #fe48168a
+# %% ../nbs/05_data.ipynb #7a293889
 import json, math, warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,7 +24,7 @@ with warnings.catch_warnings():
 
 from .core import atomic, contact_sheet, to_float, to_uint8
 
-# %% ../nbs/05_data.ipynb #850aba4e
+# %% ../nbs/05_data.ipynb #a9fde882
 def map_npy(
     path: str|Path, # a .npy file
 ) -> np.ndarray: # its array, read-only, still on disk
@@ -42,7 +42,7 @@ def map_npy(
     if need != have: raise ValueError(f"{path}: expected {need:,} bytes for {dtype} {shape}, got {have:,}: the file is not whole")
     return np.memmap(path, dtype, 'r', start, shape)
 
-# %% ../nbs/05_data.ipynb #a9805372
+# %% ../nbs/05_data.ipynb #3275a3d0
 class NpyWriter:
     "A .npy file that grows row by row."
     def __init__(self,
@@ -67,7 +67,7 @@ class NpyWriter:
         self.file.write(np.ascontiguousarray(rows).data)
         self.n += len(rows)
 
-# %% ../nbs/05_data.ipynb #3a55c8b1
+# %% ../nbs/05_data.ipynb #a4796743
 def captioned(
     frames, # uint8 `(n, h, w, 3)`
     captions: list[str], # a word for each
@@ -84,7 +84,7 @@ def captioned(
         draw.text((i % cols*(w+room)+w//2, i//cols*(h+room)+h+1), c, fill='black', font=font, anchor='ma')
     return picture
 
-# %% ../nbs/05_data.ipynb #7b4ae3d2
+# %% ../nbs/05_data.ipynb #502d031e
 def split_episodes(
     lengths, # frames in each episode, `(m,)`
     seed: int = 0, # which of the possible splits
@@ -103,7 +103,7 @@ def split_episodes(
     parts = {'train': order[test:], 'valid': order[:valid], 'test': order[valid:test]}
     return {name: sorted(p.tolist()) for name, p in parts.items()}
 
-# %% ../nbs/05_data.ipynb #acc26373
+# %% ../nbs/05_data.ipynb #c0f13e82
 def check_meta(
     meta, # what meta.json holds
     n: int, # frames in the store
@@ -123,7 +123,7 @@ def check_meta(
     if not all(isinstance(i, int) and 0 <= i < n_episodes for i in used): return f"expected splits to name episodes 0 to {n_episodes-1} only"
     return '' if len(set(used)) == len(used) else "expected each episode to stand in one split only: the splits overlap"
 
-# %% ../nbs/05_data.ipynb #e76be0d6
+# %% ../nbs/05_data.ipynb #5d1eb81a
 STORE_FILES = 'frames.npy', 'actions.npy', 'episode_ends.npy', 'meta.json'
 
 class EpisodeStore:
@@ -150,7 +150,7 @@ class EpisodeStore:
     @property
     def action_names(self) -> list[str]: return self.meta['action_names']
 
-# %% ../nbs/05_data.ipynb #d0b5b5a9
+# %% ../nbs/05_data.ipynb #6664ffab
 def check_store(
     store: EpisodeStore, # with its four files read
 ):
@@ -166,7 +166,7 @@ def check_store(
     if a.min() < 0 or a.max() >= len(store.action_names):
         fail('actions.npy', f"expected actions 0 to {len(store.action_names)-1}, those named in meta.json, got {a.min()} to {a.max()}")
 
-# %% ../nbs/05_data.ipynb #12bd157d
+# %% ../nbs/05_data.ipynb #7625adbe
 def check_episode(
     frames, # uint8 `(t, h, w, 3)`
     actions, # int `(t,)`
@@ -190,7 +190,7 @@ def free_for_store(
     else: other = {path.name} if path.exists() else ()
     if other: raise ValueError(f"{path} holds {min(other)}, which is no part of an episode store: it stays as it is, choose another folder")
 
-# %% ../nbs/05_data.ipynb #1297d7a1
+# %% ../nbs/05_data.ipynb #543b9131
 @patch(cls_method=True)
 def write(cls: EpisodeStore,
     path: str|Path, # the folder to be made; an older store there is replaced once the new one is whole
@@ -222,7 +222,7 @@ def write(cls: EpisodeStore,
         cls(new)
     return cls(path)
 
-# %% ../nbs/05_data.ipynb #b62dda70
+# %% ../nbs/05_data.ipynb #bc95d9d5
 @patch
 def split(self: EpisodeStore,
     name: str, # 'train', 'valid' or 'test'
@@ -248,7 +248,7 @@ def frame_ids(self: EpisodeStore,
     "Every frame of a split."
     return self.windows(split, 1)
 
-# %% ../nbs/05_data.ipynb #6db30cea
+# %% ../nbs/05_data.ipynb #cbd012aa
 @patch
 def episode_of(self: EpisodeStore,
     ids: np.ndarray, # rows
@@ -272,7 +272,7 @@ def episode(self: EpisodeStore,
     rows = slice(self.starts[i], self.ends[i])
     return np.array(self.frames[rows]), np.array(self.actions[rows])
 
-# %% ../nbs/05_data.ipynb #bad98750
+# %% ../nbs/05_data.ipynb #4f834608
 def make_game_data(
     path: str|Path, # the folder to be made
     n_frames: int = 20_000, # frames in all
@@ -290,7 +290,7 @@ def make_game_data(
     played = (play(level, n, seed=level) for level, n in zip(levels, lengths))
     return EpisodeStore.write(path, ((e.frames, e.actions) for e in played), ACTIONS, 15, 'platformer', seed, tick=tick, levels=levels)
 
-# %% ../nbs/05_data.ipynb #d612ee7f
+# %% ../nbs/05_data.ipynb #a468fe31
 @patch
 def read(self: EpisodeStore,
     ids: np.ndarray, # rows, `(k,)`
@@ -300,7 +300,7 @@ def read(self: EpisodeStore,
     if self._buffer is None or len(self._buffer) < len(ids): self._buffer = np.empty((len(ids), *self.frames.shape[1:]), np.uint8)
     return to_float(np.take(self.frames, ids, axis=0, out=self._buffer[:len(ids)], mode='clip'))
 
-# %% ../nbs/05_data.ipynb #5ed9c989
+# %% ../nbs/05_data.ipynb #dc9b5153
 def _some(batch, n):
     "At most `n` of a batch, evenly spread: rows are in order, the first few would be neighbours."
     return batch[::math.ceil(len(batch)/n)]
@@ -323,7 +323,7 @@ class Windows:
         x, a = (_some(t, max_n).flatten(0, 1) for t in batch)
         return captioned(to_uint8(x), [self.store.action_names[i] for i in a.tolist()], cols=self.length)
 
-# %% ../nbs/05_data.ipynb #207f1492
+# %% ../nbs/05_data.ipynb #c26393ea
 class BatchLoader(DataLoader):
     "A fastai `DataLoader` that asks its dataset for a whole batch at once, rows in order."
     def __init__(self,
@@ -349,7 +349,7 @@ class BatchLoader(DataLoader):
     def new(self, dataset=None, cls=None, **kwargs): return super().new(dataset, cls, **{'seed': self.seed, **kwargs})
     def show_batch(self, b=None, max_n=16): return self.dataset.show(self.one_batch() if b is None else b, max_n)
 
-# %% ../nbs/05_data.ipynb #34f56df0
+# %% ../nbs/05_data.ipynb #98b406d1
 def _loaders(make, bs, seed, augment=None):
     "`make(split)` is a dataset; both splits must hold something."
     train, valid = make('train'), make('valid')
@@ -376,7 +376,7 @@ def sequence_dls(
     "Loaders of windows, for a dynamics model. Raises `ValueError` if no episode is long enough."
     return _loaders(lambda split: Windows(store, split, length), bs, seed)
 
-# %% ../nbs/05_data.ipynb #f96c30c0
+# %% ../nbs/05_data.ipynb #be029357
 def patch_psnr(
     frames, # uint8 `(n, h, w, 3)`, at least 8 pixels each way
     known, # uint8 `(m, h, w, 3)`: where the patches may come from
@@ -392,7 +392,7 @@ def patch_psnr(
     error = (x - y[torch.cdist(x, y).argmin(1)]).square().mean().item()
     return -10*math.log10(max(error, 1e-10))
 
-# %% ../nbs/05_data.ipynb #9b71c5b2
+# %% ../nbs/05_data.ipynb #9b201a5c
 def mirror(
     batch, # (frames, the frames before), float `(b, 3, h, w)` both
 ):

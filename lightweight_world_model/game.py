@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ACTIONS', 'State', 'Platformer', 'Player', 'Episode', 'play']
 
-# %% ../nbs/04_game.ipynb #39cd9b26
+# %% ../nbs/04_game.ipynb #d7bc1deb
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,10 +15,10 @@ import numpy as np
 from fastcore.basics import patch
 from numpy.lib.stride_tricks import sliding_window_view
 
-# %% ../nbs/04_game.ipynb #0b2b0044
+# %% ../nbs/04_game.ipynb #522bec6a
 ACTIONS = ('stay', 'left', 'right', 'jump', 'jump left', 'jump right')
 
-# %% ../nbs/04_game.ipynb #347653c1
+# %% ../nbs/04_game.ipynb #8b33a863
 CONTROLS = tuple((2*('right' in name) - 2*('left' in name), 'jump' in name) for name in ACTIONS)
 
 def advance(free: set, x: int, y: int, vy: int, dx: int, jump: bool) -> tuple[int, int, int]:
@@ -32,13 +32,13 @@ def advance(free: set, x: int, y: int, vy: int, dx: int, jump: bool) -> tuple[in
     if vy and (x, y+dy) not in free: vy = 0     # landed, or hit the ceiling
     return x, y, vy
 
-# %% ../nbs/04_game.ipynb #e4c0ccbd
+# %% ../nbs/04_game.ipynb #737824cd
 def sheet(text: str) -> dict[str, list[str]]:
     "A first line with names, then the sprites below them, side by side; each becomes a list of rows."
     names, *rows = [line.split() for line in text.strip().splitlines()]
     return {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
-# %% ../nbs/04_game.ipynb #6597e6aa
+# %% ../nbs/04_game.ipynb #9559992e
 ART = sheet('''
 stand     run0      run1      jump      hurt      poof3     poof2
 ..rrrr..  ..rrrr..  ..rrrr..  ..rrrr..  11wwww11  111ww111  1ww11ww1
@@ -61,7 +61,7 @@ w111111w  ........  ........  ........  ........  wwwwwwww  ........
 w111111w  .k.k.k..  ..k.k.k.  ........  ........  AAAAAAAA  ........
 ''')
 
-# %% ../nbs/04_game.ipynb #7e117bf2
+# %% ../nbs/04_game.ipynb #9d4f5e08
 ART |= sheet('''
 top       soil      edge      brick     stone     spikes    lava
 gggggggg  ssssssss  S.......  PPPPPPpP  PPPPPPPp  ........  ........
@@ -84,7 +84,7 @@ gGggGggg  ...tT...  ...nn...  ffFffFfF  ..YY.fff
 GGgGGgGG  ...tT...  ...nn...  fFFfFFfF  ..YY..Y.
 ''')
 
-# %% ../nbs/04_game.ipynb #0547e88b
+# %% ../nbs/04_game.ipynb #9833c38f
 ART |= sheet('''
 cloud
 .....uuuu.......
@@ -111,7 +111,7 @@ uuvuuuuuuuuu
 ....uuuu....
 ''')
 
-# %% ../nbs/04_game.ipynb #5bce1dac
+# %% ../nbs/04_game.ipynb #e91f6700
 def inks(text: str) -> dict[str, tuple]:
     "'r:e8353b k:181425' → what each letter means as RGB."
     return {word[0]: tuple(bytes.fromhex(word[2:])) for word in text.split()}
@@ -130,7 +130,7 @@ class Theme:
     sky: tuple
     plants: tuple
 
-# %% ../nbs/04_game.ipynb #8200c63e
+# %% ../nbs/04_game.ipynb #55af923b
 THEMES = (
     Theme('meadow', DAY | inks('''g:5cc24a G:3c9a3a s:b0763f S:8d5c30 p:d07a50 P:eda878 Q:95502f
         l:c0f4ff L:3a7af0 M:2458c8 f:ff6f91 F:c03a60 t:3f9e4a T:2c7a3c'''), ('hills', 'houses'), ('cloud',)*3, ('bush', 'mushroom')),
@@ -146,7 +146,7 @@ THEMES = (
         l:ffe070 L:ff7b2e M:d8401f f:7af0f0 F:2f9ab8 t:7a9a5a T:5a7a48'''), ('roof', 'peaks'), (), ('crystal', 'mushroom')),
 )
 
-# %% ../nbs/04_game.ipynb #925cc6fc
+# %% ../nbs/04_game.ipynb #e8997bc4
 @lru_cache(maxsize=1024)
 def sprite(name: str, theme: int = 0, flip: bool = False) -> tuple[np.ndarray, np.ndarray]:
     "Letters to pixels: colours, uint8 (h, w, 3), and where they are opaque, bool (h, w, 1)."
@@ -161,7 +161,7 @@ def paste(frame: np.ndarray, picture: tuple, x: int, y: int):
     h, w, _ = rgb.shape
     np.copyto(frame[y:y+h, x:x+w], rgb, where=opaque)
 
-# %% ../nbs/04_game.ipynb #3bfd49a4
+# %% ../nbs/04_game.ipynb #6ca84663
 def heights(kind: str, rng: np.random.Generator) -> np.ndarray:
     "A skyline: one height for each of 16 columns, in cells of 4 pixels."
     at, tall = rng.integers(0, 16, (3, 1)), rng.integers(4, 9, (3, 1))
@@ -187,7 +187,7 @@ def skyline(picture: np.ndarray, kind: str, colour: tuple, rng: np.random.Genera
         if h[c] > h[c+1]: cell[RAMP] = colour
         elif h[c+2] > h[c+1]: cell[RAMP[:, ::-1]] = colour
 
-# %% ../nbs/04_game.ipynb #e48c4514
+# %% ../nbs/04_game.ipynb #588f53e7
 def landscape(theme: int, rng: np.random.Generator, busy: np.ndarray|None = None) -> np.ndarray:
     "Sky, two skylines, and things in the sky away from `busy` pixels: uint8 (64, 64, 3)."
     t, picture = THEMES[theme], np.empty((64, 64, 3), np.uint8)
@@ -201,7 +201,7 @@ def landscape(theme: int, rng: np.random.Generator, busy: np.ndarray|None = None
         paste(picture, sprite(name, theme), x, y)
     return picture
 
-# %% ../nbs/04_game.ipynb #c2daef96
+# %% ../nbs/04_game.ipynb #4725741e
 SOLID = ('G', 'B', 'T', 'P')
 
 def terrain(rng: np.random.Generator) -> np.ndarray:
@@ -219,10 +219,11 @@ def terrain(rng: np.random.Generator) -> np.ndarray:
     for kind, on, most in (('^', 'GBT', 1), ('P', 'G', 3)):  # spikes on top of something, plants on the ground
         for c in rng.integers(0, 8, rng.integers(0, most+1)):
             rows = np.flatnonzero((tiles[:-1, c] == '.') & np.isin(tiles[1:, c], list(on)))
+            rows = rows[rows > 2]                            # sharp things stay out of the sky
             if len(rows): tiles[rng.choice(rows), c] = kind
     return tiles
 
-# %% ../nbs/04_game.ipynb #bc3f32b6
+# %% ../nbs/04_game.ipynb #e915008d
 def places(tiles: np.ndarray) -> tuple[set, set]:
     "Where an 8×8 player fits, and where of those it dies: two sets of (x, y) in pixels."
     big = tiles.repeat(8, axis=0).repeat(8, axis=1)
@@ -242,7 +243,7 @@ def explore(free: set, deadly: set, start: tuple) -> dict:
         todo += [n for n in after[s] if n[:2] not in deadly]
     return after
 
-# %% ../nbs/04_game.ipynb #97015ce6
+# %% ../nbs/04_game.ipynb #81842359
 def distances(after: dict, goals: list) -> dict:
     "Fewest steps from each state to one of `goals`; a state from which none can be reached is missing."
     before = {}
@@ -257,7 +258,7 @@ def distances(after: dict, goals: list) -> dict:
                 todo.append(p)
     return steps
 
-# %% ../nbs/04_game.ipynb #56e9363e
+# %% ../nbs/04_game.ipynb #1dda8a7d
 @dataclass(frozen=True, eq=False)
 class Level:
     "What a level seed makes. Positions are (x, y) in pixels, of the top left corner."
@@ -273,7 +274,7 @@ class Level:
     coins: tuple        # where the coins are
     patrol: tuple       # the enemy's y, its lowest and its highest x
 
-# %% ../nbs/04_game.ipynb #8e946350
+# %% ../nbs/04_game.ipynb #baf384c7
 def stretches(tiles: np.ndarray) -> list[tuple[int, int, int]]:
     "Floors at least three tiles wide: (row in which one stands, first column, last column)."
     stand = (tiles[:-1] == '.') & np.isin(tiles[1:], SOLID)
@@ -302,7 +303,7 @@ def arrange(tiles: np.ndarray, rng: np.random.Generator) -> dict|None:
     if len(coins) < 3: return
     return dict(free=free, deadly=deadly, after=after, home=home, spawn=spawn, coins=tuple(coins[:rng.integers(3, 6)]), patrol=(8*row, 8*lo, 8*hi))
 
-# %% ../nbs/04_game.ipynb #002a60c8
+# %% ../nbs/04_game.ipynb #b024d581
 def backdrop(tiles: np.ndarray, theme: int, things: dict, rng: np.random.Generator) -> np.ndarray:
     "All that never moves in a level: uint8 (64, 64, 3)."
     busy, (y, lo, hi), (spawn_x, spawn_y) = np.zeros((64, 64), bool), things['patrol'], things['spawn']
@@ -329,7 +330,7 @@ def make_level(seed: int) -> Level:
     theme = int(rng.integers(len(THEMES)))
     return Level(seed=seed, tiles=tiles, theme=theme, backdrop=backdrop(tiles, theme, things, rng), **things)
 
-# %% ../nbs/04_game.ipynb #7455553d
+# %% ../nbs/04_game.ipynb #0e4b74a7
 @dataclass(frozen=True)
 class State:
     "All that the next frame depends on. Positions are of top left corners, in pixels, always even."
@@ -345,7 +346,7 @@ class State:
     coins: tuple = () # for each coin, True while it is there
     dead: int = 0 # 0 alive, else frames until the player is back: 4 to 1
 
-# %% ../nbs/04_game.ipynb #5ac36fda
+# %% ../nbs/04_game.ipynb #f322ef89
 def touch(x: int, y: int, u: int, v: int) -> bool:
     "Do two things of 8×8 pixels overlap?"
     return abs(x-u) < 8 and abs(y-v) < 8
@@ -369,7 +370,7 @@ def following(level: Level, s: State, action: int) -> State:
     if (x, y) in level.deadly or touch(x, y, enemy['enemy_x'], level.patrol[0]): return State(s.level, x//4*4, y//4*4, coins=coins, dead=4, **enemy)
     return State(s.level, x, y, x-s.x, vy, dx//2 or s.facing, coins=coins, **enemy)
 
-# %% ../nbs/04_game.ipynb #c1b598b9
+# %% ../nbs/04_game.ipynb #dff9381a
 class Platformer:
     "A deterministic platform game: 64×64 RGB, meant for 15 frames a second."
     def __init__(self,
@@ -384,7 +385,7 @@ class Platformer:
         self.state = State(self.level.seed, *self.level.spawn, enemy_x=self.level.patrol[1], coins=(True,)*len(self.level.coins))
         return self.render()
 
-# %% ../nbs/04_game.ipynb #e411d677
+# %% ../nbs/04_game.ipynb #d61c61e5
 @patch
 def render(self: Platformer) -> np.ndarray: # uint8 `(64, 64, 3)`
     "The frame of the present state."
@@ -400,7 +401,7 @@ def render(self: Platformer) -> np.ndarray: # uint8 `(64, 64, 3)`
     paste(frame, sprite(pose, l.theme, s.facing < 0), s.x, s.y)
     return frame
 
-# %% ../nbs/04_game.ipynb #ab1da8a7
+# %% ../nbs/04_game.ipynb #a1e756ae
 @patch
 def step(self: Platformer,
     action: int, # index into `ACTIONS`
@@ -410,7 +411,7 @@ def step(self: Platformer,
     self.state = following(self.level, self.state, action)
     return self.render()
 
-# %% ../nbs/04_game.ipynb #c5e16b30
+# %% ../nbs/04_game.ipynb #ebab76b4
 @patch
 def set_state(self: Platformer,
     state: State, # any state of this level, as `game.state` gave it
@@ -420,7 +421,7 @@ def set_state(self: Platformer,
     self.state = state
     return self.render()
 
-# %% ../nbs/04_game.ipynb #d3b29d79
+# %% ../nbs/04_game.ipynb #4ced60ce
 @lru_cache(maxsize=64)
 def to_coins(seed: int, coins: tuple) -> dict:
     "Steps from each state of a level to the nearest coin that is still there."
@@ -440,7 +441,7 @@ def outlook(l: Level, s: State, action: int, hold: int, far: dict, ahead: int) -
         if coin is None and far.get(me) == 0: coin = k
     return ahead + far.get(me, 500) if coin is None else coin
 
-# %% ../nbs/04_game.ipynb #964e7b04
+# %% ../nbs/04_game.ipynb #a8741758
 class Player:
     "Goes for the nearest coin, avoids the enemy, and now and then acts on a whim."
     def __init__(self,
@@ -467,7 +468,7 @@ class Player:
         if worth[self.action] == min(worth): return self.action
         return int(self.rng.choice(np.flatnonzero(np.array(worth) == min(worth))))
 
-# %% ../nbs/04_game.ipynb #bef60bbf
+# %% ../nbs/04_game.ipynb #cfd60d56
 class Episode(NamedTuple):
     "What was seen and done in one run of the game."
     frames: np.ndarray # uint8 `(n, 64, 64, 3)`

@@ -6,9 +6,9 @@
 __all__ = ['REPORT_KEYS', 'start_tokenizer', 'tokenizer_loss', 'Autoencode', 'psnr_db', 'changed_db', 'ssim_mean', 'CodeUsage',
            'TimeBudget', 'Bfloat16', 'save_tokenizer', 'load_tokenizer', 'KeepBest', 'parts_of', 'TokenizerLearner',
            'show_reconstruction', 'tokenizer_dls', 'fit_tokenizer', 'lookup_baseline', 'ms_per_frame', 'peak_mb',
-           'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer']
+           'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'compare']
 
-# %% ../nbs/06_training.ipynb #b6aff4c4
+# %% ../nbs/06_training.ipynb #9dc65e92
 import json, math, resource, sys, time
 from dataclasses import asdict
 from functools import partial
@@ -29,7 +29,7 @@ from .core import *                  # after fastai, which has a to_float too
 from .quantizer import *
 from .vqvae import *
 
-# %% ../nbs/06_training.ipynb #b8679ec4
+# %% ../nbs/06_training.ipynb #dd029903
 def start_tokenizer(
     store: EpisodeStore, # its training split is used
     cfg: VQVAEConfig, # sizes; `preset('nano')` is made for a CPU
@@ -43,7 +43,7 @@ def start_tokenizer(
     model.start(store.frames[ids], store.frames[store.previous(ids)])
     return model
 
-# %% ../nbs/06_training.ipynb #90efe026
+# %% ../nbs/06_training.ipynb #ebd6aaf1
 def tokenizer_loss(
     pred: Reconstruction, # from the model
     x: torch.Tensor, # the true frames, `(b, 3, h, w)`
@@ -57,10 +57,18 @@ class Autoencode(Callback):
     "The input is a target too: a batch (x, before) becomes x → (x, before)."
     def before_batch(self): self.learn.yb = (self.x, self.y)
 
-# %% ../nbs/06_training.ipynb #9ed419af
-def psnr_db(pred, x, before): return psnr(pred.recon.clamp(0, 1), x).mean()
-def changed_db(pred, x, before): return psnr(pred.recon.clamp(0, 1), x, where=changed(x, before)).nanmean()
-def ssim_mean(pred, x, before): return ssim(pred.recon.clamp(0, 1), x).mean()
+# %% ../nbs/06_training.ipynb #27f94c85
+def psnr_db(pred: Reconstruction, x: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    "Mean PSNR of a batch, dB."
+    return psnr(pred.recon.clamp(0, 1), x).mean()
+
+def changed_db(pred: Reconstruction, x: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    "Mean PSNR over the pixels that changed since the frame before, dB."
+    return psnr(pred.recon.clamp(0, 1), x, where=changed(x, before)).nanmean()
+
+def ssim_mean(pred: Reconstruction, x: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    "Mean SSIM of a batch."
+    return ssim(pred.recon.clamp(0, 1), x).mean()
 
 class CodeUsage(Metric):
     "Share of the codes that are used at least once, over all stages."
@@ -75,7 +83,7 @@ class CodeUsage(Metric):
     @property
     def name(self): return 'usage'
 
-# %% ../nbs/06_training.ipynb #822aa854
+# %% ../nbs/06_training.ipynb #de4209ab
 class TimeBudget(Callback):
     "Fit for so many minutes, whatever the number of epochs; schedules follow the clock."
     order = Recorder.order + 1
@@ -91,7 +99,7 @@ class TimeBudget(Callback):
     def before_epoch(self):
         if self.spent() >= 1: raise CancelFitException()
 
-# %% ../nbs/06_training.ipynb #f42031cc
+# %% ../nbs/06_training.ipynb #f99eb9a7
 class Bfloat16(Callback):
     "Mixed precision: the forward pass under autocast to bfloat16. Raises `ValueError` where the hardware only emulates it."
     order = 10
@@ -103,7 +111,7 @@ class Bfloat16(Callback):
     def before_batch(self): self.cast.__enter__()
     def after_loss(self): self.cast.__exit__(None, None, None)
 
-# %% ../nbs/06_training.ipynb #22a3123b
+# %% ../nbs/06_training.ipynb #8de4ecea
 def save_tokenizer(
     model: ImprovedVQVAE,
     path: str|Path, # ends in .safetensors
@@ -137,7 +145,7 @@ def load_tokenizer(
             return model.eval(), json.loads(about['facts'])
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{path}: {e}') from e
 
-# %% ../nbs/06_training.ipynb #9e326229
+# %% ../nbs/06_training.ipynb #042d30da
 class KeepBest(Callback):
     "Write the tokenizer whenever it redraws held-out frames better than ever, the start included; load the best at the end."
     order = 60
@@ -154,8 +162,10 @@ class KeepBest(Callback):
     def after_epoch(self): self.keep_if_best(self.recorder.final_record[self.recorder.metric_names[1:-1].index('psnr_db')])
     def after_fit(self): self.learn.model.load_state_dict(load_tokenizer(self.path)[0].state_dict())
 
-# %% ../nbs/06_training.ipynb #eeca4cb3
-def parts_of(model): return [list(model.encoder.parameters()), [p for n, p in model.named_parameters() if not n.startswith('encoder.')]]
+# %% ../nbs/06_training.ipynb #02eaeb0f
+def parts_of(model: ImprovedVQVAE) -> list:
+    "Its parameters in two groups, for two learning rates: the encoder's, and all others."
+    return [list(model.encoder.parameters()), [p for n, p in model.named_parameters() if not n.startswith('encoder.')]]
 
 class TokenizerLearner(Learner):
     "A fastai `Learner` for tokenizers: `dls` gives (frames, frames before)."
@@ -172,7 +182,7 @@ class TokenizerLearner(Learner):
         x = self.dls.valid.one_batch()[0]
         return show_reconstruction(self.model, x[::max(1, len(x)//n)][:n])
 
-# %% ../nbs/06_training.ipynb #531f349f
+# %% ../nbs/06_training.ipynb #3951fa54
 @torch.no_grad()
 def show_reconstruction(
     model: ImprovedVQVAE,
@@ -182,7 +192,7 @@ def show_reconstruction(
     recon = model.eval()(x).recon.clamp(0, 1)
     return filmstrip({'true': to_uint8(x), 'redrawn': to_uint8(recon), 'error x 4': to_uint8(4*(x-recon).abs())})
 
-# %% ../nbs/06_training.ipynb #2a362ab8
+# %% ../nbs/06_training.ipynb #fcf4fbe1
 def tokenizer_dls(
     store: EpisodeStore,
     bs: int = 16, # frames in a batch
@@ -196,7 +206,7 @@ def tokenizer_dls(
     dls.loaders[1] = BatchLoader(dls.valid.dataset, 64, device=dls.device)
     return dls
 
-# %% ../nbs/06_training.ipynb #fcbc955e
+# %% ../nbs/06_training.ipynb #8d022133
 def fit_tokenizer(
     learn: TokenizerLearner,
     minutes: float|None = None, # a budget by the clock …
@@ -209,7 +219,7 @@ def fit_tokenizer(
     cbs = [] if minutes is None else [TimeBudget(minutes)]
     learn.fit_one_cycle(epochs or 100_000, slice(lr/3, lr), pct_start=.05, cbs=cbs)
 
-# %% ../nbs/06_training.ipynb #080e8a75
+# %% ../nbs/06_training.ipynb #39cc3371
 def lookup_baseline(
     store: EpisodeStore, # patches of its training split
     x: torch.Tensor, # held-out frames, `(n, 3, h, w)`
@@ -228,7 +238,7 @@ def lookup_baseline(
         if best is None or db.mean() > best.mean(): best = db
     return best
 
-# %% ../nbs/06_training.ipynb #2213229c
+# %% ../nbs/06_training.ipynb #9a839d40
 def ms_per_frame(
     model: ImprovedVQVAE,
     n: int = 50, # frames, one at a time
@@ -245,7 +255,7 @@ def ms_per_frame(
     finally: torch.set_num_threads(threads)
     return 1e3*float(np.median(took[5:]))
 
-# %% ../nbs/06_training.ipynb #7424fa0e
+# %% ../nbs/06_training.ipynb #631848fa
 REPORT_KEYS = '''tokenizer.psnr tokenizer.psnr_min tokenizer.changed_psnr tokenizer.ssim tokenizer.lookup_psnr tokenizer.mean_frame_psnr
 tokenizer.code_usage tokenizer.tokens_per_frame tokenizer.bits_per_frame tokenizer.compression tokenizer.params tokenizer.ms_per_frame
 next.psnr next.copy_psnr next.changed_psnr next.beats_copy dream.psnr_at dream.player_present dream.longest_gap dream.extra_sprites dream.clean
@@ -255,7 +265,7 @@ def peak_mb() -> float:
     "The most memory that this process has held so far, in MB."
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
 
-# %% ../nbs/06_training.ipynb #324d69b2
+# %% ../nbs/06_training.ipynb #6d87444e
 @torch.no_grad()
 def score_tokenizer(
     model: ImprovedVQVAE,
@@ -281,7 +291,7 @@ def score_tokenizer(
         params=one(sum(p.numel() for p in model.parameters()), 1), ms_per_frame=one(ms_per_frame(model), 50))
     return {f'tokenizer.{k}': v for k, v in part.items()}
 
-# %% ../nbs/06_training.ipynb #e9f91ae1
+# %% ../nbs/06_training.ipynb #8cac157d
 def make_report(
     figures: dict, # report key → figure, as far as measured
 ) -> dict:
@@ -311,7 +321,7 @@ def report_table(report: dict) -> str:
     lines += [f"milestone {k}: {({True: 'passed', False: 'FAILED', None: 'open'})[m['passed']]}: {m['why']}" for k, m in report['milestones'].items()]
     return '\n'.join(lines)
 
-# %% ../nbs/06_training.ipynb #e7499608
+# %% ../nbs/06_training.ipynb #71684e28
 def train_tokenizer(
     store: EpisodeStore,
     out: str|Path, # folder of the run; gets tokenizer.safetensors, history.csv and report.json
@@ -339,3 +349,23 @@ def train_tokenizer(
     report = make_report(score_tokenizer(learn.model.cpu(), store))
     with atomic(out/'report.json') as p: p.write_text(json.dumps(report, indent=1))
     return report
+
+# %% ../nbs/06_training.ipynb #4b8069c6
+@torch.no_grad()
+def compare(
+    model: ImprovedVQVAE,
+    frame: np.ndarray|Image.Image, # uint8 `(h, w, 3)`, or an image of any size, which is shrunk to the model's
+) -> tuple[Image.Image, str]: # the picture, and one line of figures
+    "Original, token map, reconstruction and error of one frame, side by side, with PSNR, SSIM, bits and compression."
+    size = model.cfg.size
+    image = (frame if isinstance(frame, Image.Image) else Image.fromarray(frame)).convert('RGB')
+    if image.size != (size, size): image = image.resize((size, size), Image.Resampling.BOX)
+    x = to_float(np.array(image))
+    tokens = model.encode(x)
+    recon = to_float(to_uint8(model.eval().decode(tokens)))
+    colours = np.random.default_rng(0).integers(40, 256, (model.cfg.codes, 3), dtype=np.uint8)
+    cell = tokens[0].reshape(*model.token_shape[:2], -1)[..., 0].numpy()
+    cells = np.kron(colours[cell], np.ones((model.cfg.patch, model.cfg.patch, 1), np.uint8))
+    picture = contact_sheet(np.stack([np.array(image), cells, to_uint8(recon)[0], to_uint8(4*(x-recon).abs())[0]]), cols=4, scale=4)
+    raw = x.numel()*8
+    return picture, f'PSNR {psnr(recon, x).item():.1f} dB, SSIM {ssim(recon, x).item():.4f}, {model.bits:,.0f} bits for {raw:,}: 1 to {raw/model.bits:.0f}'
