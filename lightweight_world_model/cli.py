@@ -131,7 +131,7 @@ def data_make(
     "Record the built-in game: 64×64 pixels, 100 frames a level, every level another one."
     from lightweight_world_model.data import make_game_data
     check_out(out, frames*64*64*3)
-    with step(f'playing {frames:,} frames', frames) as tick: store = make_game_data(out, frames, seed, tick=tick)
+    with step(f'playing {frames:,} frames', frames) as tick: store = make_game_data(out, frames, seed, episode_len=100, tick=tick)
     print(f'{out}: {store}')
 
 @command(data_app, 'record', 'lwm data record --env ALE/Breakout-v5 --out data/breakout --frames 2000')
