@@ -227,7 +227,7 @@ def terrain(rng: np.random.Generator) -> np.ndarray:
 def places(tiles: np.ndarray) -> tuple[set, set]:
     "Where an 8×8 player fits, and where of those it dies: two sets of (x, y) in pixels."
     big = tiles.repeat(8, axis=0).repeat(8, axis=1)
-    solid, burns = np.isin(big, SOLID), (big == '~') | (big == '^') & (np.arange(64) % 8 > 3)[:, None]
+    solid, burns = np.isin(big, SOLID), np.isin(big, ('~', '^'))
     inside = sliding_window_view(solid, (8, 8))[::2, ::2].any((2, 3))
     burnt = sliding_window_view(burns[:, 2:62], (8, 4))[::2, ::2].any((2, 3))       # its middle four columns
     where = lambda mask: {(2*x, 2*y) for y, x in np.argwhere(mask).tolist()}
@@ -309,6 +309,7 @@ def backdrop(tiles: np.ndarray, theme: int, things: dict, rng: np.random.Generat
     busy, (y, lo, hi), (spawn_x, spawn_y) = np.zeros((64, 64), bool), things['patrol'], things['spawn']
     busy[y:y+8, lo:hi+8] = True
     for x, y, _ in things['after']: busy[y:y+8, x:x+8] = True
+    busy = busy.reshape(8, 8, 8, 8).any((1, 3)).repeat(8, axis=0).repeat(8, axis=1)            # whole cells of 8×8
     picture = landscape(theme, rng, busy)
     for (r, c), kind in np.ndenumerate(tiles):
         if kind == '.': continue
@@ -367,7 +368,7 @@ def following(level: Level, s: State, action: int) -> State:
     touched = [touch(x, y, *c) for c in level.coins]
     coins = tuple(there and not t for there, t in zip(s.coins, touched))
     if not any(coins): coins = tuple(not t for t in touched)
-    if (x, y) in level.deadly or touch(x, y, enemy['enemy_x'], level.patrol[0]): return State(s.level, x//4*4, y//4*4, coins=coins, dead=4, **enemy)
+    if (x, y) in level.deadly or touch(x, y, enemy['enemy_x'], level.patrol[0]): return State(s.level, (x+4)//8*8, (y+4)//8*8, coins=coins, dead=4, **enemy)
     return State(s.level, x, y, x-s.x, vy, dx//2 or s.facing, coins=coins, **enemy)
 
 # %% ../nbs/04_game.ipynb #dff9381a
