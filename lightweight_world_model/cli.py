@@ -312,7 +312,7 @@ def bench_training(
     learn = training.TokenizerLearner(dls, model, cbs=Clock())
     with learn.no_bar(), learn.no_logging(): learn.fit(math.ceil(steps/len(dls.train)), 1e-4)
     x, before = dls.one_batch()
-    with FlopCounterMode(display=False) as counter: training.tokenizer_loss(model.train()(x), x, before).backward()
+    with FlopCounterMode(display=False) as counter: training.TokenizerLoss()(model.train()(x), x, before).backward()
     seconds = sorted(b-a for a, b in zip(Clock.at[2:], Clock.at[3:]))
     rate = counter.get_total_flops()/seconds[len(seconds)//4]
     return {'training: FLOP/s of nano / FLOP/s of 3×3 convolutions at its widths': rate/convolution_rate(model.cfg, len(x)),

@@ -208,6 +208,14 @@ def lookup(self: VectorQuantizer,
     "The vectors of these codes. Raises `ValueError` for a number that is none."
     return F.embedding(_codes_under(tokens, self.n_codes), self._compared(self.codebook))
 
+@patch
+def encode(self: VectorQuantizer,
+    z: torch.Tensor, # vectors `(…, dim)`
+) -> torch.Tensor: # their code numbers, int64 `(…)`
+    "Code numbers and nothing else: what is left of `forward` when nobody trains."
+    _of_length(z, self.codebook.shape[1])
+    return nearest(self._compared(z).flatten(0, -2).float(), self._compared(self.codebook)).view(z.shape[:-1])
+
 # %% ../nbs/01_quantizer.ipynb #a34b0bd6
 @patch
 @torch.no_grad()
@@ -265,6 +273,17 @@ def lookup(self: ResidualQuantizer,
     if tokens.shape[-1] != len(self.stages): raise ValueError(f"expected {len(self.stages)} codes a vector, got a tensor of shape {tuple(tokens.shape)}")
     return sum(s.lookup(t) for s, t in zip(self.stages, tokens.unbind(-1)))
 
+@patch
+def encode(self: ResidualQuantizer,
+    z: torch.Tensor, # vectors `(…, dim)`
+) -> torch.Tensor: # their code numbers, int64 `(…, stages)`
+    "Code numbers and nothing else."
+    tokens = []
+    for s in self.stages:
+        tokens.append(s.encode(z))
+        z = z - F.embedding(tokens[-1], s.codebook)
+    return torch.stack(tokens, -1)
+
 # %% ../nbs/01_quantizer.ipynb #b6ea36b0
 class FSQ(nn.Module):
     "Round each number to one of a few levels (arXiv 2309.15505); the interface of `VectorQuantizer`. Raises `ValueError` for fewer than two levels."
@@ -286,6 +305,8 @@ class FSQ(nn.Module):
         q = z.round().detach()
         tokens = ((q.long() + self.levels//2)*self.place).sum(-1)
         return Quantized((z + (q-z).detach())/(self.levels//2), tokens, z.new_zeros(()))
+
+    def encode(self, z): return self(z).tokens
 
     def lookup(self, tokens): # code numbers, int64 `(…)` → `(…, len(levels))`
         steps = _codes_under(tokens, self.n_codes)[..., None]//self.place % self.levels

@@ -31,7 +31,7 @@ class VQVAEConfig:
     stem: int = 4 # pixels folded into channels before the first convolution; stem·2^(levels−1) = patch
     widths: tuple = (32, 64) # channels at each level, from the stem's resolution to the cells'; multiples of 8
     encoder_blocks: int = 1 # residual blocks at each level
-    decoder_blocks: int = 2 # residual blocks at the stem's resolution
+    decoder_blocks: int = 1 # residual blocks at the stem's resolution
     attention: bool = True # at the lowest resolution
 
     def __post_init__(self):
@@ -103,10 +103,7 @@ class Tokenizer(nn.Module):
         x: torch.Tensor, # float frames on [0, 1], `(n, 3, size, size)`
     ) -> torch.Tensor: # tokens, int64 `(n, *token_shape)`
         "Frames to tokens; changes nothing in the model."
-        training = self.quantizer.training
-        tokens = self.quantizer.eval()(self.encoder(_checked(x, self.cfg.size))).tokens
-        self.quantizer.train(training)
-        return tokens
+        return self.quantizer.encode(self.encoder(_checked(x, self.cfg.size)))
 
     @torch.no_grad()
     def decode(self,
@@ -170,12 +167,13 @@ class Encoder(nn.Module):
             body += _level(c, cfg.encoder_blocks, cfg.attention and i == len(w)-1)
         self.body = nn.Sequential(*body)
         self.head = _head(w[-1], 3*cfg.patch**2)
+        self.register_buffer('unit', torch.ones(()))
 
     def forward(self,
         x: torch.Tensor, # frames `(b, 3, size, size)`
     ) -> torch.Tensor: # `(b, size/patch, size/patch, 3·patch²)`
         h = self.body(self.first(F.pixel_unshuffle(x, self.stem)) + self.place)
-        return patchify(x, self.patch) + self.head(h).permute(0, 2, 3, 1)
+        return patchify(x, self.patch) + self.unit*self.head(h).permute(0, 2, 3, 1)
 
 # %% ../nbs/03_vqvae.ipynb #6a056603
 class Decoder(nn.Module):
@@ -192,6 +190,7 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList(nn.Conv2d(w[i], 4*w[i-1], 1) for i in range(len(w)-1, 0, -1))
         self.body = nn.Sequential(*_level(w[0], cfg.decoder_blocks, False))
         self.head = _head(w[0], 3*cfg.stem**2)
+        self.register_buffer('unit', torch.ones(()))
 
     def forward(self,
         z: torch.Tensor, # `(b, size/patch, size/patch, 3·patch²)`
@@ -200,11 +199,11 @@ class Decoder(nn.Module):
         h = self.low(z.permute(0, 3, 1, 2))
         for up in self.up: h = F.pixel_shuffle(up(h), 2)
         h = self.body(h + self.first(F.pixel_unshuffle(pixels, self.stem)) + self.place)
-        return pixels + F.pixel_shuffle(self.head(h), self.stem)
+        return pixels + self.unit*F.pixel_shuffle(self.head(h), self.stem)
 
 # %% ../nbs/03_vqvae.ipynb #c4e1d15f
 class ImprovedVQVAE(Tokenizer):
-    "A tokenizer that begins as a k-means lookup of pixels: EMA codes, residual stages, attention, place maps and a pixel path."
+    "A tokenizer that begins as a k-means lookup of pixels: EMA codes, residual stages, attention, place maps, and a pixel path to which the networks add in units of the error left."
     def __init__(self,
         cfg: VQVAEConfig, # sizes
     ):
@@ -222,7 +221,11 @@ class ImprovedVQVAE(Tokenizer):
             raise ValueError(f"expected frames and those before them, both (m, {self.cfg.size}, {self.cfg.size}, 3), got {np.shape(frames)} and {np.shape(before)}")
         patches, weights = training_patches(frames, before, self.cfg.patch, n)
         device = self.decoder.place.device
-        self.quantizer.start(patches.to(device), weights.to(device))
+        patches, weights = patches.to(device), weights.to(device)
+        self.quantizer.start(patches, weights)
+        left = patches - self.quantizer.lookup(self.quantizer.encode(patches))
+        unit = ((left.square().mean(1)*weights).sum()/weights.sum()).sqrt().clamp_min(1/510)                # an error under half a grey level shows nowhere
+        for part in self.encoder, self.decoder: part.unit.copy_(unit)
 
 # %% ../nbs/03_vqvae.ipynb #10cdee26
 PRESETS = {
