@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['app', 'data_app', 'train_app', 'command', 'in_words', 'Commands', 'main', 'check_out', 'step', 'rounds', 'data_make',
-           'data_record', 'data_show', 'open_store', 'device_of', 'train_tokenizer', 'score', 'fastest',
-           'bench_quantizer', 'convolution_rate', 'bench_training', 'bench_loader', 'bench', 'first_free', 'show_run',
-           'quickstart']
+           'data_record', 'data_show', 'open_store', 'budget_of', 'device_of', 'train_tokenizer', 'train_dynamics',
+           'open_model', 'score', 'fastest', 'bench_quantizer', 'convolution_rate', 'bench_training', 'bench_loader',
+           'bench', 'first_free', 'show_run', 'quickstart']
 
 # %% ../nbs/14_cli.ipynb #2a04f763
 import errno, inspect, re, shutil, sys, warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal
@@ -181,6 +181,16 @@ def open_store(
         if not len(store.frame_ids(s)): raise ValueError(f'expected episodes in the split {s} of {data}, got none: record at least three episodes')
     return store
 
+def budget_of(
+    minutes: float|None, # to train for …
+    epochs: int|None, # … or passes over the data; one of the two
+) -> tuple[float|None, str]: # minutes, 10 if nothing was said; and the budget in words
+    "How long to train. Raises a usage error for both at once, or nothing at all."
+    if minutes is not None and epochs is not None: raise typer.BadParameter('expected --minutes or --epochs, got both')
+    if epochs is None and minutes is None: minutes = 10
+    if not (minutes if epochs is None else epochs) > 0: raise typer.BadParameter('expected a positive number of minutes or epochs')
+    return minutes, f'{minutes:g} minutes' if epochs is None else f'{epochs:,} epochs'
+
 def device_of(
     name: str, # 'auto', or what PyTorch calls it
 ) -> str|None: # `None`: the best there is
@@ -206,44 +216,91 @@ def train_tokenizer(
     tensorboard: bool = False, # write curves for TensorBoard into the folder
 ):
     "Train a tokenizer, then score it on episodes that it never saw."
-    if minutes is not None and epochs is not None: raise typer.BadParameter('expected --minutes or --epochs, got both')
-    if epochs is None and minutes is None: minutes = 10
-    if not (minutes if epochs is None else epochs) > 0: raise typer.BadParameter('expected a positive number of minutes or epochs')
+    minutes, budget = budget_of(minutes, epochs)
     for name in 'tokenizer.safetensors', 'report.json': check_out(out/name)
     import torch
     from lightweight_world_model import training, vqvae
     store, device = open_store(data, 'train', 'valid', 'test'), device_of(device)
     with torch.device('meta'): n_params = sum(p.numel() for p in vqvae.ImprovedVQVAE(vqvae.preset(preset)).parameters())
     check_out(out/'tokenizer.safetensors', 12*n_params)       # 4 bytes each, for the old one, a new one and some air
-    budget = f'{minutes:g} minutes' if epochs is None else f'{epochs:,} epochs'
     with step(f'training {preset} for {budget}', 1) as tick, rounds(tick):
         report = training.train_tokenizer(store, out, preset, minutes, epochs, seed, device, amp, tensorboard)
     print(training.report_table(report))
     print(f'wrote tokenizer.safetensors, report.json and history.csv into {out}')
 
+# %% ../nbs/14_cli.ipynb #192f7b16
+@command(train_app, 'dynamics', 'lwm train dynamics --data data/game --tokenizer runs/game --out runs/world --minutes 6')
+def train_dynamics(
+    *,
+    data: Path, # folder with recorded episodes
+    tokenizer: Path, # folder of a tokenizer trained on them, or its .safetensors file
+    out: Path, # folder of the run; gets world.safetensors, dynamics.safetensors, history.csv and the frames' tokens
+    minutes: float|None = None, # train for so many minutes; 10 if --epochs is not given either
+    epochs: int|None = None, # or: go over the data so many times
+    seed: int = 0, # of all that is random
+    device: str = 'auto', # cpu, cuda or mps; auto takes the best there is
+    amp: bool = False, # mixed precision (bfloat16), where the hardware has it
+):
+    "Train a dynamics model on the tokens of a tokenizer; put both into one file, a world to be played."
+    minutes, budget = budget_of(minutes, epochs)
+    for name in 'world.safetensors', 'dynamics.safetensors': check_out(out/name)
+    from lightweight_world_model import dynamics, training, world
+    model, _ = training.load_tokenizer(tokenizer)
+    store, device = open_store(data, 'train', 'valid', 'test'), device_of(device)
+    check_out(out/'world.safetensors', 10**8 + 2*len(store)*model.tokens_per_frame)
+    with step('turning frames into tokens', len(store)) as tick: dynamics.cache_tokens(store, model, out, tick)
+    with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp)
+    world.WorldModel.from_runs(tokenizer, out, store).save(out/'world.safetensors')
+    print(f'wrote world.safetensors, dynamics.safetensors and history.csv into {out}')
+
 # %% ../nbs/14_cli.ipynb #63d16b88
-@command(app, 'score', 'lwm score runs/game --data data/game --json score.json')
+def open_model(
+    run: str, # folder of a run, a .safetensors file, or the name of a world that comes with the library
+) -> tuple: # tokenizer and `None`, or `None` and the world
+    "Find out what a path or a name stands for. Raises `FileNotFoundError` or `ValueError` if it is neither."
+    from safetensors import safe_open, SafetensorError
+    from lightweight_world_model import training, world
+    path = next((p for n in ('world', 'tokenizer') if (p := Path(run)/f'{n}.safetensors').is_file()), Path(run))
+    if path.is_dir(): raise FileNotFoundError(f'expected world.safetensors or tokenizer.safetensors in {run}, got neither')
+    kind = None
+    with suppress(SafetensorError, OSError), safe_open(path, 'pt') as f: kind = (f.metadata() or {}).get('kind')
+    return (training.load_tokenizer(path)[0], None) if kind == 'tokenizer' else (None, world.WorldModel.load(path))
+
+@command(app, 'score', 'lwm score runs/world --data data/game --json score.json --pictures pictures')
 def score(
-    run: Path, # folder of a run, or a .safetensors file
+    run: str, # folder of a run, a .safetensors file, or the name of a world that comes with the library
     *,
     data: Path, # folder with recorded episodes
     json: Path|None = None, # file to be made: the same figures for a script, each with count and 95 % interval
+    pictures: Path|None = None, # folder to be made, for a world: the best and the worst dream, the drift, every action from one state
     split: Literal['train', 'valid', 'test'] = 'test', # which episodes; those in test were never trained on
+    quick: bool = False, # a fifth of the questions and a quarter of the dreams
 ):
-    "Score a model on recorded episodes, beside its baselines."
+    "Score a tokenizer or a world on recorded episodes, beside its baselines."
     from json import dumps
-    from lightweight_world_model import training
+    from lightweight_world_model import scorecard, training
     from lightweight_world_model.core import atomic
-    if json: check_out(json)
-    model, _ = training.load_tokenizer(run)
-    store = open_store(data, 'train', split)
-    size, have = model.cfg.size, store.frames.shape[1:3]
-    if have != (size, size): raise ValueError(f'expected frames of {size}×{size}, as this tokenizer was trained on, got {have[0]}×{have[1]} in {data}')
-    with step(f'scoring on the episodes of {split}'): report = training.make_report(training.score_tokenizer(model, store, split))
-    print(training.report_table(report))
+    for place in filter(None, (json, pictures)): check_out(place)
+    tokenizer, world = open_model(run)
+    if pictures and not world: raise ValueError(f'expected a world to draw, got a tokenizer in {run}')
+    store, size = open_store(data, 'train', split), (tokenizer or world.tokenizer).cfg.size
+    if (have := store.frames.shape[1:3]) != (size, size): raise ValueError(f'expected frames of {size}×{size}, as this model was trained on, got {have[0]}×{have[1]} in {data}')
+    if world and world.action_names != store.action_names: raise ValueError(f"expected the actions that this world knows, {', '.join(world.action_names)}, got {', '.join(store.action_names)} in {data}")
+    if world:
+        with step('scoring', len(scorecard.PARTS)) as tick: found = scorecard.score_world(world, store, split, quick, lambda part: tick(1))
+        report = scorecard.world_report(found.figures)
+        print(scorecard.score_table(report))
+    else:
+        with step('scoring'): report = training.make_report(training.score_tokenizer(tokenizer, store, split))
+        print(training.report_table(report))
     if json:
         with atomic(json) as p: p.write_text(dumps(report, indent=1))
         print(f'wrote {json}')
+    if pictures:
+        with atomic(pictures) as p:
+            p.mkdir()
+            for name, picture in found.pictures.items(): picture.save(p/f'{name}.png')
+        print(f"wrote {', '.join(f'{n}.png' for n in found.pictures)} into {pictures}")
 
 # %% ../nbs/14_cli.ipynb #f0f35043
 def fastest(
@@ -359,38 +416,41 @@ def first_free(
     return next(p for p in map(Path, (name if i == 1 else f'{name}-{i}' for i in count(1))) if not p.exists())
 
 def show_run(
-    out: Path, # folder with data and run
+    out: Path, # folder with data and world
 ) -> list[Path]: # the pictures that were made
-    "Draw held-out frames of `out`/data and what the tokenizer of `out`/run makes of them."
+    "Draw some levels, and held-out frames of `out`/data with what the tokenizer of the world makes of them."
     import numpy as np
     from lightweight_world_model.core import atomic, contact_sheet
     from lightweight_world_model.data import EpisodeStore
-    from lightweight_world_model.training import load_tokenizer, show_reconstruction
-    store, (model, _) = EpisodeStore(out/'data'), load_tokenizer(out/'run')
+    from lightweight_world_model.training import show_reconstruction
+    store, (_, world) = EpisodeStore(out/'data'), open_model(out/'world')
     ids = store.frame_ids('test')
     ids = ids[np.linspace(0, len(ids)-1, 8).astype(int)]
-    pictures = {'reconstruction.png': show_reconstruction(model, store.read(ids)), 'levels.png': contact_sheet(store.frames[store.ends[:40]-1], cols=10)}
+    pictures = {'reconstruction.png': show_reconstruction(world.tokenizer, store.read(ids)), 'levels.png': contact_sheet(store.frames[store.ends[:40]-1], cols=10)}
     for name, picture in pictures.items():
         with atomic(out/name) as p: picture.save(p)
     return [out/name for name in pictures]
 
 # %% ../nbs/14_cli.ipynb #b9b43326
-@command(app, 'quickstart', 'lwm quickstart --out first --minutes 3')
+@command(app, 'quickstart', 'lwm quickstart --out first --minutes 8')
 def quickstart(
     *,
     out: Path|None = None, # folder to be made; lwm-quickstart if not given, with a number if that is there already
-    minutes: float = 3, # of training; the rest takes about a minute
-    frames: int = 40_000, # frames of the built-in game; 12 kB each on disk
+    minutes: float = 8, # of training, an eighth of it for the tokenizer; the rest takes about three minutes
+    frames: int = 60_000, # frames of the built-in game; 12 kB each on disk
     seed: int = 0, # of levels and training
 ):
-    "Start here: data, training, report, pictures. All of it on the built-in game."
+    "Start here: data, tokenizer, dynamics, scorecard, pictures. All of it on the built-in game."
     out = out or first_free('lwm-quickstart')
     check_out(out, frames*64*64*3 + 10**8)
     data_make(out=out/'data', frames=frames, seed=seed)
-    train_tokenizer(data=out/'data', out=out/'run', minutes=minutes, seed=seed)
+    train_tokenizer(data=out/'data', out=out/'tokenizer', minutes=minutes/8, seed=seed)
+    train_dynamics(data=out/'data', tokenizer=out/'tokenizer', out=out/'world', minutes=minutes*7/8, seed=seed)
+    score(str(out/'world'), data=out/'data', json=out/'report.json', pictures=out/'dreams', quick=True)
     redrawn, levels = show_run(out)
     print(f'''
-Look at {redrawn}: frames of levels that it never saw, redrawn from tokens,
-and {levels}: some of the levels. Then train for longer, or record another game:
-  lwm train tokenizer --data {out/'data'} --out {out/'longer'} --minutes 10
+Look at {out/'dreams'}: a game that runs in a network of your own, on levels that it never saw,
+and at {redrawn} and {levels}. Then play it in a notebook, train for longer, or record another game:
+  make lab                         and open 10_widgets.ipynb
+  lwm train dynamics --data {out/'data'} --tokenizer {out/'tokenizer'} --out {out/'longer'} --minutes 30
   lwm data record --env ALE/Breakout-v5 --out data/breakout''')

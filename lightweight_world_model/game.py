@@ -368,7 +368,10 @@ def following(level: Level, s: State, action: int) -> State:
     touched = [touch(x, y, *c) for c in level.coins]
     coins = tuple(there and not t for there, t in zip(s.coins, touched))
     if not any(coins): coins = tuple(not t for t in touched)
-    if (x, y) in level.deadly or touch(x, y, enemy['enemy_x'], level.patrol[0]): return State(s.level, (x+4)//8*8, (y+4)//8*8, coins=coins, dead=4, **enemy)
+    caught = touch(x, y, enemy['enemy_x'], level.patrol[0])
+    if caught or (x, y) in level.deadly:
+        aside = (7 if x > enemy['enemy_x'] else 0) if caught else 4       # a burst fills a tile, and does not hide the enemy
+        return State(s.level, (x+aside)//8*8, y//8*8, coins=coins, dead=4, **enemy)
     return State(s.level, x, y, x-s.x, vy, dx//2 or s.facing, coins=coins, **enemy)
 
 # %% ../nbs/04_game.ipynb #dff9381a

@@ -251,7 +251,9 @@ class ResidualQuantizer(nn.Module):
             out.append(s(left))
             left = left - out[-1].z.detach()
         q = (z-left).detach()
-        return Quantized(z + (q-z).detach(), torch.stack([o.tokens for o in out], -1), sum(o.loss for o in out))
+        one = self.stages[0]
+        loss = sum(o.loss for o in out) if one.decay is None else one.commitment*F.mse_loss(z, q)     # a single stage need not be near
+        return Quantized(z + (q-z).detach(), torch.stack([o.tokens for o in out], -1), loss)
 
 # %% ../nbs/01_quantizer.ipynb #2ad27f00
 @patch

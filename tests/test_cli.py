@@ -8,15 +8,16 @@ from PIL import Image
 from conftest import ROOT
 from lightweight_world_model.training import REPORT_KEYS, load_tokenizer
 from lightweight_world_model.vqvae import PRESETS
+from lightweight_world_model.world import WorldModel
 
 COMMANDS = {
-    '': 'quickstart data train score bench', 'data': 'make record show', 'train': 'tokenizer',
+    '': 'quickstart data train score bench', 'data': 'make record show', 'train': 'tokenizer dynamics',
     'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed', 'data show': '--sheet',
-    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard', 'score': '--data --json --split', 'bench': '--threads'}
+    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard', 'train dynamics': '--data --tokenizer --out --minutes --epochs --seed --device --amp', 'score': '--data --json --pictures --split --quick', 'bench': '--threads'}
 
 # Importing PyTorch takes seconds. So one process has done it, and each command is a fork of that one.
 fork = multiprocessing.get_context('forkserver')
-fork.set_forkserver_preload(['lightweight_world_model.training', 'lightweight_world_model.recording', 'lightweight_world_model.cli'])
+fork.set_forkserver_preload(['lightweight_world_model.scorecard', 'lightweight_world_model.world', 'lightweight_world_model.recording', 'lightweight_world_model.cli'])
 
 def _command(args, cwd, largest):
     "What happens in the process."
@@ -74,7 +75,8 @@ def done(tmp_path_factory):
     "A folder with data and a run, and what the commands said."
     cwd = tmp_path_factory.mktemp('lwm')
     lines = ['data make --out data/game --frames 200', 'data show data/game --sheet sheet.png', 'train tokenizer --data data/game --out runs/game --minutes 0.05',
-             'score runs/game --data data/game --json score.json']
+             'score runs/game --data data/game --json score.json', 'train dynamics --data data/game --tokenizer runs/game --out runs/world --epochs 1',
+             'score runs/world --data data/game --quick --json world.json --pictures pictures']
     return cwd, [run(line, cwd)[0] for line in lines]
 
 def test_data(done):
@@ -84,7 +86,7 @@ def test_data(done):
     assert Image.open(cwd/'sheet.png').width > 1000
 
 def test_train(done):
-    cwd, (_, _, said, _) = done
+    cwd, (_, _, said, *_) = done
     assert re.search(r'(?m)^round 1: .*valid_loss .*psnr_db', said) and 'tokenizer.psnr ' in said
     assert sorted(os.listdir(cwd/'runs/game')) == ['history.csv', 'report.json', 'tokenizer.safetensors']
     assert load_tokenizer(cwd/'runs/game')[1]['data']['frames'] == 200
@@ -99,11 +101,21 @@ def test_score(done):
     for k in measured: assert set(report[k]) == {'value', 'n', 'ci95'} and isinstance(report[k]['value'], (int, float)) and report[k]['n'] >= 1
     assert report['tokenizer.psnr']['n'] == 20
 
+def test_world(done):
+    cwd, (*_, trained, scored) = done
+    assert 'wrote world.safetensors' in trained and len(re.findall('(?m)^milestone [1234] ', scored)) == 4
+    world = WorldModel.load(cwd/'runs/world/world.safetensors')
+    assert world.info['data']['frames'] == 200 and world.step(1).shape == (64, 64, 3)
+    report = json.loads((cwd/'world.json').read_text())
+    assert set(REPORT_KEYS) < set(report) and report['next.psnr']['n'] > 0 and report['control.action_accuracy']['value'] <= 1
+    for name in 'strip', 'drift', 'actions': assert Image.open(cwd/f'pictures/{name}.png').width > 300
+
 def test_quickstart(tmp_path):
     (tmp_path/'lwm-quickstart').mkdir()
-    said, _ = run('quickstart --minutes 0.02 --frames 30', tmp_path)
-    for name in 'reconstruction.png', 'levels.png':
-        assert f'lwm-quickstart-2/{name}' in said and Image.open(tmp_path/'lwm-quickstart-2'/name).width > 500
+    said, _ = run('quickstart --minutes 0.1 --frames 300', tmp_path)
+    assert 'milestone 4' in said and json.loads((tmp_path/'lwm-quickstart-2/report.json').read_text())['play.fps']
+    for name in 'reconstruction.png', 'levels.png', 'dreams/strip.png':
+        assert Image.open(tmp_path/'lwm-quickstart-2'/name).width > 500
 
 def test_epochs_and_curves(done, tmp_path):
     cwd, _ = done
@@ -150,9 +162,16 @@ def broken(done):
     ('train tokenizer --data empty --out new', 1, 'empty is not a whole episode store'),
     ('train tokenizer --data half --out new', 1, 'lacks meta.json'),
     ('train tokenizer --data cut --out new', 1, 'cut/frames.npy'),
-    ('train dynamics', 2, "No such command 'dynamics'"),
+    ('train dynamics --data data/game --tokenizer runs --out new', 1, 'no tokenizer at runs'),
+    ('train dynamics --data data/game --tokenizer damaged.safetensors --out new', 1, 'damaged.safetensors: '),
+    ('train dynamics --data data/game --tokenizer runs/world/world.safetensors --out new', 1, 'another kind of file'),
+    ('train dynamics --data data/game --tokenizer runs/game --out runs/world', 1, 'world.safetensors exists already'),
+    ('train dynamics --data data/game --tokenizer runs/game --out new --epochs -1', 2, 'positive'),
+    ('score nowhere --data data/game', 1, "name out of"),
+    ('score runs/game --data data/game --pictures new', 1, 'expected a world to draw'),
+    ('score runs/world/dynamics.safetensors --data data/game', 1, 'another kind of file'),
     ('score runs/game --data cut', 1, 'cut/frames.npy'),
-    ('score runs --data data/game', 1, 'no tokenizer at runs'),
+    ('score runs --data data/game', 1, 'got neither'),
     ('score damaged.safetensors --data data/game', 1, 'damaged.safetensors: '),
     ('score foreign.safetensors --data data/game', 1, 'foreign.safetensors: '),
     ('score runs/game --data data/game --json score.json', 1, 'score.json exists already'),
