@@ -1,0 +1,17 @@
+"Without the optional packages, modules import all the same, and what needs a package says how to get it."
+import subprocess, sys
+
+SCRIPT = '''
+import sys, warnings; warnings.simplefilter('ignore')
+for name in ('gymnasium', 'anywidget'): sys.modules[name] = None       # as if it were not installed
+from lightweight_world_model.widgets import DreamPlayer
+from lightweight_world_model.world import DreamEnv
+for make in (DreamEnv, DreamPlayer):
+    try: make(None)
+    except ImportError as e: print(e)
+'''
+
+def test_missing_extras():
+    done = subprocess.run([sys.executable, '-c', SCRIPT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["this needs gymnasium: pip install 'lightweight_world_model[games]'", "this needs anywidget: pip install 'lightweight_world_model[play]'"]
