@@ -274,7 +274,7 @@ def score(
     json: Path|None = None, # file to be made: the same figures for a script, each with count and 95 % interval
     pictures: Path|None = None, # folder to be made, for a world: the best and the worst dream, the drift, every action from one state
     split: Literal['train', 'valid', 'test'] = 'test', # which episodes; those in test were never trained on
-    quick: bool = False, # a fifth of the questions and a quarter of the dreams
+    quick: bool = False, # a third of the questions and a quarter of the dreams
 ):
     "Score a tokenizer or a world on recorded episodes, beside its baselines."
     from json import dumps

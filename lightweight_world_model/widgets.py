@@ -97,7 +97,7 @@ class DreamSession:
 @patch
 def restart(self: DreamSession,
     i: int|None = None, # which of the held-out frames, counted from 0; None: the world's own start
-    context: int = 16, # recorded frames that the dream may look back on, at most
+    context: int = 128, # recorded frames that the dream may look back on, at most; from the middle of an episode it takes the player for a part of the level
 ):
     "Begin a new dream. Raises `ValueError` for a frame that isn't there; the old dream then goes on."
     if i is None: frame, game = self.world.reset(), real_start(self.world)

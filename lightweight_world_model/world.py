@@ -231,14 +231,13 @@ def start_of(
     store: EpisodeStore,
     context: int = 16, # frames, at most
 ) -> tuple[np.ndarray, np.ndarray, dict]: # frames uint8 `(t, h, w, 3)`, actions int `(t-1,)`, where in the store they are
-    "A few frames from the middle of a held-out episode. Raises `ValueError` if nothing was held out."
+    "The first frames of a held-out episode, since a dream remembers its first frame. Raises `ValueError` if nothing was held out."
     held_out = np.r_[store.split('test'), store.split('valid')]
     if not len(held_out): raise ValueError('expected a store with a held-out episode, got one whose episodes are all for training')
     e = int(held_out[0])
     frames, actions = store.episode(e)
-    first = max(0, len(frames)//2-context)
-    where = {'episode': e, 'first': first, **({'level': store.meta['levels'][e]} if 'levels' in store.meta else {})}
-    return frames[first:first+context], actions[first:first+context][:-1], where
+    where = {'episode': e, 'first': 0, **({'level': store.meta['levels'][e]} if 'levels' in store.meta else {})}
+    return frames[:context], actions[:context][:-1], where
 
 @patch(cls_method=True)
 def from_runs(cls: WorldModel,
