@@ -266,6 +266,7 @@ def open_model(
     with suppress(SafetensorError, OSError), safe_open(path, 'pt') as f: kind = (f.metadata() or {}).get('kind')
     return (training.load_tokenizer(path)[0], None) if kind == 'tokenizer' else (None, world.WorldModel.load(path))
 
+# %% ../nbs/14_cli.ipynb #144389ac
 @command(app, 'score', 'lwm score runs/world --data data/game --json score.json --pictures pictures')
 def score(
     run: str, # folder of a run, a .safetensors file, or the name of a world that comes with the library
