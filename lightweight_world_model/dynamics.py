@@ -22,8 +22,6 @@ import numpy as np
 import torch
 from torch import nn
 import torch.nn.functional as F
-from safetensors import safe_open, SafetensorError
-from safetensors.torch import save_file
 
 from .data import *
 from fastai.basics import *
@@ -594,38 +592,16 @@ class DynamicsLearner(Learner):
                          opt_func=partial(OptimWrapper, opt=Muon, hp_map=dict(lr='lr', beta='mom', weight_decay='wd')), wd=.05, cbs=[HardSteps(), Remember(), DreamPool(), GradientClip(1.), *L(cbs)], **kwargs)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0069
-def save_dynamics(
-    model: Dynamics,
-    path: str|Path, # ends in .safetensors
-    **facts, # where it comes from, how it was trained; anything that JSON can hold
-) -> Path: # `path`
-    "Write a dynamics model as one file, under a temporary name first."
-    about = dict(format='lightweight_world_model', version='1', kind='dynamics', config=json.dumps(asdict(model.cfg)), facts=json.dumps(facts))
-    with atomic(path) as p:
-        try: save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, p, metadata=about)
-        except SafetensorError as e: raise OSError(f'{path} could not be written: {e}') from e
-        p.chmod(0o644)
-    return Path(path)
+def save_dynamics(model: Dynamics, path: str|Path, **facts) -> Path:
+    "Write a dynamics model as one file, see `write_model`."
+    return write_model(model, path, 'dynamics', **facts)
 
-def load_dynamics(
-    path: str|Path, # a file, or the folder of a run
-) -> tuple[Dynamics, dict]: # the model, ready to dream, and its facts
-    "Read a dynamics model. Raises `FileNotFoundError`, or `ValueError` with one sentence for anything that is not a whole one."
-    path = Path(path)
-    if path.is_dir(): path = path/'dynamics.safetensors'
-    if not path.is_file(): raise FileNotFoundError(f'no dynamics model at {path}')
-    try:
-        with safe_open(path, 'pt') as f:
-            about = f.metadata() or {}
-            if about.get('format') != 'lightweight_world_model' or about.get('kind') != 'dynamics': raise ValueError('expected a dynamics model of lightweight_world_model, got another kind of file')
-            if about.get('version') != '1': raise ValueError(f"expected format version 1, got {about.get('version')}: a newer release may read it")
-            cfg = DynamicsConfig(**json.loads(about['config']))
-            with torch.device('meta'): model = Dynamics(cfg, torch.empty(cfg.stages, cfg.codes, 3*cfg.patch**2))
-            want, have = {k: list(v.shape) for k, v in model.state_dict().items()}, {k: f.get_slice(k).get_shape() for k in f.keys()}
-            if want != have: raise ValueError('expected the weights that its config describes, got others')
-            model.load_state_dict({k: f.get_tensor(k) for k in f.keys()}, assign=True)
-            return model.eval(), json.loads(about['facts'])
-    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{path}: {e}') from e
+def load_dynamics(path: str|Path) -> tuple[Dynamics, dict]:
+    "Read a dynamics model, see `read_model`."
+    def make(cfg):
+        cfg = DynamicsConfig(**cfg)
+        return Dynamics(cfg, torch.empty(cfg.stages, cfg.codes, 3*cfg.patch**2))
+    return read_model(path, 'dynamics', make)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0071
 def dynamics_config(

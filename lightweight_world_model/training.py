@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['REPORT_KEYS', 'start_tokenizer', 'TokenizerLoss', 'Autoencode', 'psnr_db', 'changed_db', 'ssim_mean', 'CodeUsage',
-           'TimeBudget', 'Bfloat16', 'save_tokenizer', 'load_tokenizer', 'KeepBest', 'parts_of', 'TokenizerLearner',
-           'show_reconstruction', 'tokenizer_dls', 'fit_tokenizer', 'lookup_baseline', 'ms_per_frame', 'peak_mb',
-           'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'compare']
+           'TimeBudget', 'Bfloat16', 'write_model', 'read_model', 'save_tokenizer', 'load_tokenizer', 'KeepBest',
+           'parts_of', 'TokenizerLearner', 'show_reconstruction', 'tokenizer_dls', 'fit_tokenizer', 'lookup_baseline',
+           'ms_per_frame', 'peak_mb', 'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'compare']
 
 # %% ../nbs/06_training.ipynb #9dc65e92
 import json, math, resource, sys, time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from PIL import Image
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
@@ -115,13 +117,14 @@ class Bfloat16(Callback):
     def after_loss(self): self.cast.__exit__(None, None, None)
 
 # %% ../nbs/06_training.ipynb #8de4ecea
-def save_tokenizer(
-    model: ImprovedVQVAE,
+def write_model(
+    model: nn.Module, # with a dataclass of sizes as `.cfg`
     path: str|Path, # ends in .safetensors
+    kind: str, # what it is, such as 'tokenizer'
     **facts, # where it comes from, how it was trained; anything that JSON can hold
 ) -> Path: # `path`
-    "Write a tokenizer as one file, under a temporary name first."
-    about = dict(format='lightweight_world_model', version='1', kind='tokenizer', config=json.dumps(asdict(model.cfg)), facts=json.dumps(facts))
+    "Write a model as one file, under a temporary name first."
+    about = dict(format='lightweight_world_model', version='1', kind=kind, config=json.dumps(asdict(model.cfg)), facts=json.dumps(facts))
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with atomic(path) as p:
         try: save_file(weights, p, metadata=about)
@@ -129,24 +132,34 @@ def save_tokenizer(
         p.chmod(0o644)
     return Path(path)
 
-def load_tokenizer(
+def read_model(
     path: str|Path, # a file, or the folder of a run
-) -> tuple[ImprovedVQVAE, dict]: # the model, ready to use, and its facts
-    "Read a tokenizer. Raises `FileNotFoundError`, or `ValueError` with one sentence for anything that is not a whole tokenizer."
+    kind: str, # what it should be, as for `write_model`
+    make: Callable, # what its config holds, a dict → the model
+) -> tuple[nn.Module, dict]: # the model, ready to use, and its facts
+    "Read a model. Raises `FileNotFoundError`, or `ValueError` with one sentence for anything that is not a whole one."
     path = Path(path)
-    if path.is_dir(): path = path/'tokenizer.safetensors'
-    if not path.is_file(): raise FileNotFoundError(f'no tokenizer at {path}')
+    if path.is_dir(): path = path/f'{kind}.safetensors'
+    if not path.is_file(): raise FileNotFoundError(f'no {kind} at {path}')
     try:
         with safe_open(path, 'pt') as f:
             about = f.metadata() or {}
-            if about.get('format') != 'lightweight_world_model' or about.get('kind') != 'tokenizer': raise ValueError('expected a tokenizer of lightweight_world_model, got another kind of file')
+            if about.get('format') != 'lightweight_world_model' or about.get('kind') != kind: raise ValueError(f'expected the {kind} of a lightweight_world_model, got another kind of file')
             if about.get('version') != '1': raise ValueError(f"expected format version 1, got {about.get('version')}: a newer release may read it")
-            with torch.device('meta'): model = ImprovedVQVAE(VQVAEConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(about['config']).items()}))
+            with torch.device('meta'): model = make(json.loads(about['config']))
             want, have = {k: list(v.shape) for k, v in model.state_dict().items()}, {k: f.get_slice(k).get_shape() for k in f.keys()}
             if want != have: raise ValueError('expected the weights that its config describes, got others')
             model.load_state_dict({k: f.get_tensor(k) for k in f.keys()}, assign=True)
             return model.eval(), json.loads(about['facts'])
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{path}: {e}') from e
+
+def save_tokenizer(model: ImprovedVQVAE, path: str|Path, **facts) -> Path:
+    "Write a tokenizer as one file, see `write_model`."
+    return write_model(model, path, 'tokenizer', **facts)
+
+def load_tokenizer(path: str|Path) -> tuple[ImprovedVQVAE, dict]:
+    "Read a tokenizer, see `read_model`."
+    return read_model(path, 'tokenizer', lambda cfg: ImprovedVQVAE(VQVAEConfig(**cfg)))
 
 # %% ../nbs/06_training.ipynb #042d30da
 class KeepBest(Callback):
