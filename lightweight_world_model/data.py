@@ -280,15 +280,16 @@ def make_game_data(
     episode_len: int = 250, # frames an episode at most; fewer if that made fewer than 10 episodes
     tick: Callable|None = None, # called with the number of new frames after each episode
 ) -> EpisodeStore: # a level an episode, level numbers in `.meta['levels']`
-    "Record the built-in game. Raises `ValueError` under 10 frames."
+    "Record the built-in game; every second training episode by a reckless player. Raises `ValueError` under 10 frames."
     from lightweight_world_model.game import ACTIONS, play
     if n_frames < 10 or seed < 0 or episode_len < 1:
         raise ValueError(f"expected at least 10 frames, a seed from 0 up and episodes of at least 1 frame, got {n_frames}, {seed} and {episode_len}")
     step = min(episode_len, n_frames//10)
     lengths = [min(step, n_frames-at) for at in range(0, n_frames, step)]
     levels = [seed*1_000_000 + i for i in range(len(lengths))]
-    played = (play(level, n, seed=level) for level, n in zip(levels, lengths))
-    return EpisodeStore.write(path, ((e.frames, e.actions) for e in played), ACTIONS, 15, 'platformer', seed, tick=tick, levels=levels)
+    reckless = split_episodes(lengths, seed)['train'][::2]                    # so will `write` split them
+    played = (play(level, n, level, .2 if i in reckless else 0) for i, (level, n) in enumerate(zip(levels, lengths)))
+    return EpisodeStore.write(path, ((e.frames, e.actions) for e in played), ACTIONS, 15, 'platformer', seed, tick=tick, levels=levels, reckless=reckless)
 
 # %% ../nbs/05_data.ipynb #a468fe31
 @patch

@@ -363,19 +363,18 @@ class Transitions:
         self.cfg, self.rows = cfg, torch.from_numpy(store.windows(split, 2))
         if len(self.rows) == 0: raise ValueError(f"expected at least one step in the split {split}, got none: record more or longer episodes")
         self.tokens, self.actions = torch.from_numpy(np.array(tokens)), torch.from_numpy(store.actions.astype(np.int64))
-        episode = store.episode_of(np.arange(len(store)))
-        self.starts, self.ends = torch.from_numpy(store.starts[episode]), torch.from_numpy(store.ends[episode])
-        shape = self.tokens.shape
-        self.memory = [torch.zeros(shape, dtype=torch.int16), torch.zeros(shape[:-1], dtype=torch.int16), torch.zeros(shape, dtype=torch.int16), torch.zeros(shape[:-1], dtype=torch.int16)]
-        self._remember(store.starts, store.ends)
+        self.starts, self.ends = (torch.from_numpy(e[store.episode_of(np.arange(len(store)))]) for e in (store.starts, store.ends))
+        parts = np.concatenate([np.arange(a, b, 32) for a, b in zip(store.starts, store.ends)])
+        self.whole, self.late = (self._remember(begin, np.r_[begin[1:], len(store)]) for begin in (store.starts, parts))
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return (self.rows[i],)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0047
 @patch
 def _remember(self: Transitions, starts, ends):
-    "Go through all episodes side by side, and write down what `observe` keeps."
-    lengths, state = ends-starts, None
+    "Go through all episodes, or parts of them, side by side, and write down where each began and what `observe` keeps."
+    lengths, state, shape = ends-starts, None, self.tokens.shape
+    memory = [torch.zeros(s, dtype=torch.int16) for s in (shape, shape[:-1], shape, shape[:-1])]
     for t in range(lengths.max()):
         rows = torch.from_numpy(starts[lengths > t]+t)
         seen = self.tokens[rows].long()
@@ -384,18 +383,27 @@ def _remember(self: Transitions, starts, ends):
             here = torch.from_numpy(left > t)
             state = observe(DreamState(*(x[here] for x in state)), self.actions[rows-1], seen, self.cfg)
             left = left[left > t]
-        for kept, now in zip(self.memory, state[3:]): kept[rows] = now.short()
+        for kept, now in zip(memory, state[3:]): kept[rows] = now.short()
+    return torch.from_numpy(starts.repeat(lengths)), memory
+
+@patch
+def _state(self: Transitions, rows, starts, memory):
+    "The memory at some frames of one who began to look at `starts`."
+    first, k = starts[rows], self.cfg.frames
+    frames = torch.stack([self.tokens[torch.maximum(rows-i, first)] for i in range(k)], 1)
+    actions = torch.stack([torch.where(rows-i >= first, self.actions[rows-i], self.cfg.actions) for i in range(1, k)], 1)
+    usual, votes, stable, age = (m[rows].long() for m in memory)
+    return DreamState(frames.long(), actions, self.tokens[first].long(), usual, votes, stable, age)
 
 @patch
 def state(self: Transitions,
     rows: torch.Tensor, # `(b,)`
+    late: torch.Tensor|None = None, # bool `(b,)`: for whom it all began 32 frames ago at most
 ) -> DreamState: # after seeing these frames, and those before them
     "The true memory at some frames."
-    first, k = self.starts[rows], self.cfg.frames
-    frames = torch.stack([self.tokens[torch.maximum(rows-i, first)] for i in range(k)], 1)
-    actions = torch.stack([torch.where(rows-i >= first, self.actions[rows-i], self.cfg.actions) for i in range(1, k)], 1)
-    usual, votes, stable, age = (m[rows].long() for m in self.memory)
-    return DreamState(frames.long(), actions, self.tokens[first].long(), usual, votes, stable, age)
+    whole = self._state(rows, *self.whole)
+    if late is None: return whole
+    return DreamState(*(torch.where(late.view(-1, *[1]*(a.ndim-1)), b, a) for a, b in zip(whole, self._state(rows, *self.late))))
 
 @patch
 def surprising(self: Transitions) -> torch.Tensor: # positions in `rows`
@@ -525,12 +533,14 @@ class HardSteps(Callback):
 
 # %% ../nbs/07_dynamics.ipynb #dyn0063
 class Remember(Callback):
-    "Rows become what the model wants: the memory there, the action, the next frame."
+    "Rows become what the model wants: the memory there, the action, the next frame. A quarter of the memories began in the middle."
     order = 41
+    def __init__(self, late: float = .25, seed: int = 0): self.share, self.rng = late, torch.Generator().manual_seed(seed)
+    def some_late(self, rows): return self.dls.train.dataset.state(rows, torch.rand(len(rows), generator=self.rng) < self.share)
     def before_batch(self):
         data, rows = self.dls.train.dataset, self.x.cpu()
         self.learn.rows_now, self.learn.dreamt = rows, False
-        self.give(data, data.state(rows), rows)
+        self.give(data, self.some_late(rows) if self.training else data.state(rows), rows)
     def give(self, data, state, rows, dreaming=False):
         target, dev = data.tokens[rows+1].long().to(self.dls.device), self.dls.device
         state = DreamState(*(x.to(dev) for x in state))
@@ -554,7 +564,7 @@ class DreamPool(Callback):
         rows = data.rows[torch.randint(len(data), (n,), generator=self.rng)]
         early = torch.minimum(data.starts[rows] + torch.randint(4, (n,), generator=self.rng), rows)
         rows = torch.where(torch.rand(n, generator=self.rng) < .25, early, rows)
-        return rows, data.state(rows)
+        return rows, self.remember.some_late(rows)
     def before_batch(self):
         if not self.training or self.pct_train < self.since or torch.rand((), generator=self.rng) > self.share: return
         if self.state is None: (self.rows, self.state), self.length, self.bad = self._fresh(self.n), torch.zeros(self.n), torch.zeros(self.n)

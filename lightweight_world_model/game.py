@@ -433,6 +433,13 @@ def to_coins(seed: int, coins: tuple) -> dict:
     there = [c for c, on in zip(l.coins, coins) if on]
     return distances(l.after, [s for s in l.home if any(touch(*s[:2], *c) for c in there)])
 
+@lru_cache(maxsize=256)
+def to_death(seed: int, enemy_x: int|None) -> dict:
+    "Steps from each state of a level into a trap, or to where the enemy is."
+    l = make_level(seed)
+    ends = {n for following in l.after.values() for n in following}
+    return distances(l.after, [n for n in ends if (n[:2] in l.deadly if enemy_x is None else touch(*n[:2], enemy_x, l.patrol[0]))])
+
 def outlook(l: Level, s: State, action: int, hold: int, far: dict, ahead: int) -> int:
     "Steps to a coin when `action` is held for a while and the shortest way taken then; 1,000 or more if the player dies first."
     me, enemy = (s.x, s.y, s.vy), (s.enemy_x, s.enemy_dir, s.enemy_phase)
@@ -451,7 +458,10 @@ class Player:
     def __init__(self,
         seed: int, # of its randomness
         whim: float = .08, # chance at each step of beginning 2–10 frames of one random action
-    ): self.rng, self.whim, self.held, self.action = np.random.default_rng(seed), whim, 0, 0
+        reckless: float = 0., # chance at each step of beginning to dive for a trap or the enemy, for 40 frames at most
+    ):
+        self.rng, self.whim, self.reckless = np.random.default_rng(seed), whim, reckless
+        self.held = self.action = self.dive = 0
 
     def __call__(self,
         game: Platformer, # looked at, not changed
@@ -459,9 +469,16 @@ class Player:
         "What to do now."
         if not self.held and self.rng.random() < self.whim:
             self.held, self.action = int(self.rng.integers(2, 11)), int(self.rng.integers(len(ACTIONS)))
+        if self.reckless and not self.dive and self.rng.random() < self.reckless: self.dive, self.enemy = 40, self.rng.random() < .5
+        self.dive = 0 if game.state.dead else max(0, self.dive-1)
         if self.held: self.held -= 1
-        elif not game.state.dead: self.action = self._best(game.level, game.state)
+        elif not game.state.dead: self.action = self._worst(game.level, game.state) if self.dive else self._best(game.level, game.state)
         return self.action
+
+    def _worst(self, l, s):
+        "The action that leads to death soonest."
+        far, nexts = to_death(l.seed, s.enemy_x if self.enemy else None), l.after.get((s.x, s.y, s.vy))
+        return int(np.argmin([far.get(n, 999) for n in nexts])) if nexts else self.action
 
     def _best(self, l, s):
         "The action with the best outlook; the same as before if that is as good as any."
@@ -483,9 +500,10 @@ def play(
     level: int, # seed of the level
     n_frames: int, # how many to record
     seed: int = 0, # of the player
+    reckless: float = 0., # see `Player`
 ) -> Episode: # frames, actions and states
     "Let a `Player` play one level."
-    game, player = Platformer(level), Player(seed)
+    game, player = Platformer(level), Player(seed, reckless=reckless)
     frames, actions, states = np.empty((n_frames, 64, 64, 3), np.uint8), np.empty(n_frames, np.int64), []
     for i in range(n_frames):
         frames[i], actions[i] = game.render(), player(game)

@@ -220,10 +220,11 @@ def ask(
     rows: np.ndarray, # the present frame of each question, `(b,)`
     then: np.ndarray, # actions from there on, int `(b, k)`
     begins: np.ndarray, # the first frame of each question's episode, at least 11 before, `(b,)`
+    longest: int = LONGEST, # frames that are shown at most
     at_once: int = 64, # questions in a batch
 ) -> np.ndarray: # uint8 `(b, k, h, w, 3)`
     "Let a world go on from recorded frames."
-    out, seen = np.empty((*then.shape, *frames.shape[1:]), np.uint8), np.minimum(rows-begins+1, LONGEST)
+    out, seen = np.empty((*then.shape, *frames.shape[1:]), np.uint8), np.minimum(rows-begins+1, longest)
     for t in np.unique(seen):
         same = np.flatnonzero(seen == t)
         for i in np.split(same, range(at_once, len(same), at_once)):
@@ -245,11 +246,12 @@ def score_next(
     store: EpisodeStore,
     split: str = 'test', # episodes the world was never trained on
     n: int = 600, # steps, spread evenly
+    longest: int = LONGEST, # frames of context at most
 ) -> tuple[dict, np.ndarray, np.ndarray]: # figures, the rows looked at, the predicted frames
     "PSNR of the next frame, beside that of copying."
     rows = spread(store.windows(split, CONTEXT+1)+CONTEXT-1, n)
     if not len(rows): raise ValueError(f'expected an episode of at least {CONTEXT+1} frames in the split {split}, got none')
-    out = ask(world, store.frames, store.actions, rows, store.actions[rows][:, None], store.starts[store.episode_of(rows)])[:, 0]
+    out = ask(world, store.frames, store.actions, rows, store.actions[rows][:, None], store.starts[store.episode_of(rows)], longest)[:, 0]
     x, true, last, group = to_float(out), to_float(store.frames[rows+1]), to_float(store.frames[rows]), store.episode_of(rows)
     where = changed(true, last)
     db, copy = psnr(x, true), psnr(last, true)
@@ -537,7 +539,7 @@ def play_fps(
     return {'value': 1/float(np.median(took[5:])), 'n': n, 'ci95': None}
 
 # %% ../nbs/09_scorecard.ipynb #1ce3a58a
-EXTRA_KEYS = 'next.copy_changed_psnr control.copy_accuracy dream.copy_psnr_at dream.over_copy_at dream.one_player dream.background_psnr dream.coin_violations dream.lawful'.split()
+EXTRA_KEYS = 'next.copy_changed_psnr next.late_psnr control.copy_accuracy control.late_accuracy dream.copy_psnr_at dream.over_copy_at dream.one_player dream.background_psnr dream.coin_violations dream.lawful'.split()
 
 def milestone(
     needs: dict, # what is asked → is it so? `None` where that isn't known
@@ -573,12 +575,13 @@ class Scores(NamedTuple):
     figures: dict        # report key → figure, for `world_report`
     pictures: dict       # 'strip', 'drift' and 'actions' → picture
 
-def score_control(world, store, runs, rows, out, n_states):
-    "The figures that need the truth; `rows` and `out` as `score_next` gives them."
+def score_control(world, store, runs, rows, out, late, n_states):
+    "The figures that need the truth; `rows`, `out` and, of a world that came late, `late` as `score_next` gives them."
     of = {r.episode: r for r in runs}
     group = store.episode_of(rows)
     after = [of[e].states[row+1-store.starts[e]] for e, row in zip(group, rows)]
-    figures = {'action_accuracy': figure_of(obeys(out, after), group), 'copy_accuracy': figure_of(obeys(store.frames[rows], after), group), 'deaths': score_deaths(world, runs)}
+    figures = {'action_accuracy': figure_of(obeys(out, after), group), 'late_accuracy': figure_of(obeys(late, after), group),
+               'copy_accuracy': figure_of(obeys(store.frames[rows], after), group), 'deaths': score_deaths(world, runs)}
     return {f'control.{k}': f for k, f in figures.items()} | score_counterfactual(world, runs, n_states)
 
 def score_world(
@@ -592,9 +595,10 @@ def score_world(
     tick = tick or (lambda part: None)                               # of `PARTS`
     n, n_delta, n_states, n_dreams = (200, 60, 30, 4) if quick else (600, 200, 100, 16)
     tick('held-out episodes'); runs = held_out(store, split, n_dreams)
-    tick('next frame'); figures, rows, out = score_next(world, store, split, n)
+    tick('next frame'); (figures, rows, out), (late, _, out_late) = (score_next(world, store, split, n, k) for k in (LONGEST, CONTEXT))
+    figures['next.late_psnr'] = late['next.psnr']
     tick('obedience'); figures['control.delta_psnr'] = score_delta(world, store, split, n_delta)
-    if runs[0].level: figures |= score_control(world, store, runs, rows, out, n_states)
+    if runs[0].level: figures |= score_control(world, store, runs, rows, out, out_late, n_states)
     pictures = {'actions': counterfactual_grid(world, max(runs, key=lambda r: len(r.frames)), store.action_names)}
     tick('dreams')
     if begin := starts(runs, n_dreams):
