@@ -74,8 +74,9 @@ def kmeans(
     z: torch.Tensor, # vectors `(n, d)`
     k: int, # clusters
     weights: torch.Tensor|None = None, # how much each vector counts, `(n,)`
-    iters: int = 12, # Lloyd iterations
-    seed: int = 0, # of the first choice of centres
+    iters: int = 12, # Lloyd iterations, the last three over all vectors
+    some: int = 128, # vectors a cluster that are enough for those before
+    seed: int = 0, # of all that is random
 ) -> torch.Tensor: # cluster centres `(k, d)`
     "Lloyd's k-means; an empty cluster moves to a vector that is drawn badly. Raises `ValueError` without vectors or clusters."
     if z.ndim != 2 or len(z) < 1 or k < 1: raise ValueError(f"expected at least one vector (n, d) and one cluster, got {tuple(z.shape)} and {k}")
@@ -83,8 +84,11 @@ def kmeans(
     draw = lambda w, n: torch.multinomial(w.cpu()[:2**24], n, replacement=bool(n > (w > 0).sum()), generator=g).to(z.device)
     w = torch.ones(len(z), device=z.device) if weights is None else weights
     if w.shape != z.shape[:1]: raise ValueError(f"expected {len(z)} weights, one a vector, got {tuple(w.shape)}")
+    few = torch.randperm(len(z), generator=g)[:some*k].to(z.device)
+    whole, part = (z, w), (z[few], w[few]) if len(few) < len(z) else (z, w)
     e = z[draw(w, k)].clone()
-    for _ in range(iters):
+    for i in range(iters):
+        z, w = part if i < iters-3 else whole
         tokens = nearest(z, e)
         mass = torch.bincount(tokens, weights=w, minlength=k).to(z.dtype)
         e = cluster_sums(z*w[:, None], tokens, k) / mass.clamp_min(1e-12)[:, None]
@@ -97,7 +101,7 @@ def training_patches(
     frames: np.ndarray, # uint8 `(n, h, w, 3)`
     before: np.ndarray, # the frame before each of them, same shape
     size: int, # side of a patch, pixels
-    n: int = 2**18, # patches to sample at most, half of them from places that changed
+    n: int = 2**20, # patches to sample at most: half of them from places that changed, and as many from anywhere, but at least n/8
     seed: int = 0, # of the sample
 ) -> tuple[torch.Tensor, torch.Tensor]: # unique patches, float on [0, 1], `(m, 3·size²)`; weights `(m,)`
     "Patches for `kmeans`: places that changed are preferred; equal patches become one, with their count as weight."
@@ -105,8 +109,8 @@ def training_patches(
     now, then = (patchify(torch.as_tensor(f).permute(0, 3, 1, 2), size).reshape(-1, 3*size**2).numpy() for f in (frames, before))
     if now.dtype != np.uint8: raise ValueError(f"expected uint8 frames, got {now.dtype}")
     rng = np.random.default_rng(seed)
-    places = np.flatnonzero((now != then).any(1)), np.arange(len(now))
-    sample = now[np.concatenate([rng.permutation(i)[:n//2] for i in places])]
+    changed = rng.permutation(np.flatnonzero((now != then).any(1)))[:n//2]
+    sample = now[np.concatenate([changed, rng.permutation(len(now))[:max(len(changed), n//8)]])]
     unique, counts = np.unique(sample.view(f'V{3*size**2}').ravel(), return_counts=True)   # a row of bytes as one value: sorts fast
     return torch.from_numpy(unique.view(np.uint8).reshape(-1, 3*size**2)).float()/255, torch.from_numpy(counts).float()
 

@@ -46,7 +46,7 @@ def start_tokenizer(
 
 # %% ../nbs/06_training.ipynb #ebd6aaf1
 class TokenizerLoss:
-    "Squared error, plus squared error over changed pixels, plus the quantizer's loss, in units of the square error that the start left."
+    "Log of each frame's squared error, changed pixels counted twice, plus the quantizer's loss; in units of the square error that the start left."
     def __init__(self,
         unit: float = 1, # root mean square of what the lookup leaves over, `model.decoder.unit`
     ): self.unit = float(unit)
@@ -56,7 +56,8 @@ class TokenizerLoss:
         before: torch.Tensor, # the frames before them
     ) -> torch.Tensor: # a scalar
         error = (pred.recon.float()-x).square().mean(1)
-        return (error.mean() + (error*changed(x, before)).mean() + pred.loss)/self.unit**2
+        each = (error*(1+changed(x, before).float())).mean((1, 2))
+        return (1 + 5*each/self.unit**2).log().mean() + pred.loss/self.unit**2
 
 class Autoencode(Callback):
     "The input is a target too: a batch (x, before) becomes x → (x, before)."

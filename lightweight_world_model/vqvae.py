@@ -214,7 +214,7 @@ class ImprovedVQVAE(Tokenizer):
     def start(self,
         frames, # uint8 `(m, size, size, 3)`, to learn from
         before, # the frame before each, the same shape
-        n: int = 2**18, # how many patches to draw
+        n: int = 2**20, # how many patches to draw
     ):
         "Place the codes by k-means over patches of pixels; as long as nothing is trained, the model is then that lookup."
         if np.shape(frames)[1:] != (self.cfg.size, self.cfg.size, 3) or np.shape(before) != np.shape(frames):
