@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'data_app', 'train_app', 'command', 'in_words', 'Commands', 'main', 'check_out', 'step', 'rounds', 'data_make',
            'data_record', 'data_show', 'open_store', 'budget_of', 'device_of', 'train_tokenizer', 'train_dynamics',
-           'open_model', 'score', 'fastest', 'bench_quantizer', 'convolution_rate', 'bench_training', 'bench_loader',
-           'bench', 'first_free', 'show_run', 'quickstart']
+           'open_model', 'score', 'export', 'fastest', 'bench_quantizer', 'convolution_rate', 'bench_training',
+           'bench_loader', 'bench', 'first_free', 'show_run', 'quickstart']
 
 # %% ../nbs/14_cli.ipynb #2a04f763
 import errno, inspect, re, shutil, sys, warnings
@@ -302,6 +302,27 @@ def score(
             p.mkdir()
             for name, picture in found.pictures.items(): picture.save(p/f'{name}.png')
         print(f"wrote {', '.join(f'{n}.png' for n in found.pictures)} into {pictures}")
+
+# %% ../nbs/14_cli.ipynb #exp0002
+@command(app, 'export', 'lwm export platformer --out onnx')
+def export(
+    world: str, # folder of a run, a .safetensors file, or the name of a world that comes with the library
+    *,
+    out: Path, # folder to be made; gets encode.onnx, decode.onnx, step.onnx and start.json
+    data: Path|None = None, # folder with recorded episodes; its held-out frames are what is compared, if given
+):
+    "Write a world as ONNX graphs, compared with PyTorch before they are there."
+    from lightweight_world_model.core import need
+    check_out(out, 10**8)
+    for module in 'onnx', 'onnxscript', 'onnxruntime': need(module, 'export')
+    from lightweight_world_model.export import export_world
+    tokenizer, model = open_model(world)
+    if tokenizer: raise ValueError(f'expected a world, got a tokenizer in {world}')
+    frames = None
+    if data: store = open_store(data, 'test'); ids = store.frame_ids('test'); frames = store.frames[ids[::max(1, len(ids)//64)]]
+    with step('exporting and comparing'): found = export_world(model, out, frames)
+    print(f"tokens are the same for {found['frames']} frames ({found['ties']} ties) and {found['steps']} dreamt steps; pixels within {found['levels']} of 255")
+    print(f"wrote {', '.join(f'{name} ({n/1e6:.2f} MB)' for name, n in found['bytes'].items())} into {out}")
 
 # %% ../nbs/14_cli.ipynb #f0f35043
 def fastest(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STORE_FILES', 'map_npy', 'NpyWriter', 'captioned', 'split_episodes', 'check_meta', 'EpisodeStore', 'check_store',
-           'check_episode', 'free_for_store', 'make_game_data', 'Frames', 'Windows', 'BatchLoader', 'frame_dls',
+           'check_episode', 'free_for', 'make_game_data', 'Frames', 'Windows', 'BatchLoader', 'frame_dls',
            'sequence_dls', 'patch_psnr', 'mirror']
 
 # %% ../nbs/05_data.ipynb #7a293889
@@ -182,13 +182,15 @@ def check_episode(
         raise ValueError(f"expected actions 0 to {n_actions-1}, got {actions.min()} to {actions.max()}")
     return frames, actions.astype(np.int64)
 
-def free_for_store(
-    path: Path, # where a store shall stand
+def free_for(
+    path: Path, # where a folder shall stand
+    files, # names of the files that it will hold
+    what: str, # what it will be
 ):
-    "Raise `ValueError` if something other than a store stands there."
-    if path.is_dir(): other = {p.name for p in path.iterdir()} - set(STORE_FILES)
+    "Raise `ValueError` if something else stands there."
+    if path.is_dir(): other = {p.name for p in path.iterdir()} - set(files)
     else: other = {path.name} if path.exists() else ()
-    if other: raise ValueError(f"{path} holds {min(other)}, which is no part of an episode store: it stays as it is, choose another folder")
+    if other: raise ValueError(f"{path} holds {min(other)}, which is no part of {what}: it stays as it is, choose another folder")
 
 # %% ../nbs/05_data.ipynb #543b9131
 @patch(cls_method=True)
@@ -207,7 +209,7 @@ def write(cls: EpisodeStore,
     path, ends = Path(path), []
     meta = {'version': 1, 'n': 0, 'action_names': list(action_names), 'fps': fps, 'source': source, 'seed': seed, **more}
     if why := check_meta({**meta, 'splits': split_episodes([], seed, splits)}, 0, 0): raise ValueError(why)
-    free_for_store(path)
+    free_for(path, STORE_FILES, 'an episode store')
     with atomic(path) as new:
         new.mkdir()
         with NpyWriter(new/'frames.npy') as f, NpyWriter(new/'actions.npy') as a:

@@ -7,7 +7,7 @@ __all__ = ['codebooks_of', 'cache_tokens', 'DynamicsConfig', 'DreamState', 'firs
            'shift_matrices', 'neighbourhoods', 'Painter', 'Prediction', 'Dynamics', 'Transitions', 'transition_dls',
            'cell_losses', 'DynamicsLoss', 'cell_accuracy', 'change_accuracy', 'orthogonal', 'Muon', 'HardSteps',
            'Remember', 'DreamPool', 'matrices_and_others', 'DynamicsLearner', 'save_dynamics', 'load_dynamics',
-           'dynamics_config', 'train_dynamics']
+           'KeepLatest', 'dynamics_config', 'train_dynamics']
 
 # %% ../nbs/07_dynamics.ipynb #dyn0002
 import hashlib, json, math
@@ -341,12 +341,13 @@ def forward(self: Dynamics,
     target: torch.Tensor, # the true next frame, `(b, h, w, stages)`
     dreaming: bool = False, # also say what it would dream
 ) -> Prediction:
-    "For training: the cells that change, those it takes for changing or would get wrong, and some others."
+    "For training: the cells that change, those it takes for changing or would get wrong, and some others; of all these a part, where everything moves."
     seen = tokens, pixels, masks = self.look(state)
     x = self.think(pixels, masks, torch.cat([action[:, None], state.actions], 1))
     change, own = self.change(x)[..., 0], self.dream(x, seen) if dreaming else None
     asked = (target != tokens[..., 0, :]).any(-1) | (torch.rand(change.shape, device=change.device) < .06) | (change.detach() > 0)
     if dreaming: asked = asked | (own != target).any(-1)
+    asked = asked & (torch.rand(change.shape, device=change.device) < 16*len(change)/asked.sum().clamp_min(1))      # 16 a frame teach enough
     cells = asked.nonzero(as_tuple=True)
     painted = self.paint(x, pixels, masks, cells)
     return Prediction(change, cells, painted[0], self.spell(painted, tokens[cells], target[cells])[0], own)
@@ -613,6 +614,12 @@ def load_dynamics(path: str|Path) -> tuple[Dynamics, dict]:
         return Dynamics(cfg, torch.empty(cfg.stages, cfg.codes, 3*cfg.patch**2))
     return read_model(path, 'dynamics', make)
 
+class KeepLatest(Callback):
+    "Write the model after each round: a run that is stopped leaves its last one."
+    order = 60
+    def __init__(self, path: str|Path, **facts): self.path, self.facts = Path(path), facts
+    def after_epoch(self): save_dynamics(self.model, self.path, **self.facts, done=round(self.pct_train, 3))
+
 # %% ../nbs/07_dynamics.ipynb #dyn0071
 def dynamics_config(
     store: EpisodeStore,
@@ -626,7 +633,7 @@ def dynamics_config(
 def train_dynamics(
     store: EpisodeStore,
     tokenizer: Tokenizer,
-    out: str|Path, # folder of the run; gets dynamics.safetensors, history.csv and the cached tokens
+    out: str|Path, # folder of the run; gets dynamics.safetensors, a new one after each round, history.csv and the cached tokens
     minutes: float|None = None, # a budget by the clock …
     epochs: int|None = None, # … or passes over the data
     seed: int = 0,
@@ -643,8 +650,7 @@ def train_dynamics(
     torch.manual_seed(seed)
     dls = transition_dls(store, cache_tokens(store, tokenizer, out), cfg, seed=seed)
     dls.device = torch.device(device) if device else default_device()
-    learn = DynamicsLearner(dls, Dynamics(cfg, codebooks_of(tokenizer)).to(dls.device), cbs=[CSVLogger('history.csv')] + ([Bfloat16()] if amp else []), path=out)
+    keep = KeepLatest(out/'dynamics.safetensors', seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
+    learn = DynamicsLearner(dls, Dynamics(cfg, codebooks_of(tokenizer)).to(dls.device), cbs=[keep, CSVLogger('history.csv')] + ([Bfloat16()] if amp else []), path=out)
     learn.fit_one_cycle(epochs or 100_000, lr, pct_start=.05, cbs=[] if minutes is None else [TimeBudget(minutes)])
-    model = learn.model.cpu().eval()
-    save_dynamics(model, out/'dynamics.safetensors', seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
-    return model
+    return learn.model.cpu().eval()

@@ -2,6 +2,8 @@
 
 nbdev's own pages leave out the exported code, and whatever stands under the title in its cell. A course is about its code, so this
 shows it, below a table of what it takes and gives.
+
+Last, a page for each world that ships, on which a browser plays it: see nbs/11_export.ipynb.
 """
 import ast, inspect, re, shutil, subprocess, sys
 from functools import partial
@@ -106,7 +108,21 @@ def render():
     if done.returncode: sys.exit('docs: the pages could not be rendered')
     shutil.move(PROC/DOCS.name, DOCS)
 
+def play_pages():
+    "Each world that ships to _docs/play/, with what the pages run on; without a network they take that from where it is published."
+    from lightweight_world_model.export import RUNTIME, export_world, write_page
+    from lightweight_world_model.world import WorldModel, world_names
+    from runtime import fetch_runtime
+    try: runtime = shutil.copytree(fetch_runtime(), DOCS/'play/runtime') and '../runtime'
+    except OSError as e:
+        print(f'docs: the play pages will load {RUNTIME}, since it could not be fetched: {e}')
+        runtime = RUNTIME
+    for name in world_names():
+        export_world(WorldModel.load(name), DOCS/'play'/name)
+        write_page(DOCS/'play'/name, name, runtime)
+
 if __name__ == '__main__':
     stage()
     render()
+    play_pages()
     print(f'docs: open {DOCS.relative_to(ROOT)}/index.html')
