@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'data_app', 'train_app', 'command', 'in_words', 'Commands', 'main', 'check_out', 'step', 'rounds', 'data_make',
            'data_record', 'data_show', 'open_store', 'budget_of', 'device_of', 'train_tokenizer', 'train_dynamics',
-           'open_model', 'score', 'export', 'fastest', 'bench_quantizer', 'convolution_rate', 'bench_training',
-           'bench_loader', 'bench', 'first_free', 'show_run', 'quickstart']
+           'open_model', 'score', 'export', 'listen', 'run_server', 'serve', 'play', 'fastest', 'bench_quantizer',
+           'convolution_rate', 'bench_training', 'bench_loader', 'bench', 'first_free', 'show_run', 'quickstart']
 
 # %% ../nbs/14_cli.ipynb #2a04f763
 import errno, inspect, re, shutil, sys, warnings
@@ -319,10 +319,72 @@ def export(
     tokenizer, model = open_model(world)
     if tokenizer: raise ValueError(f'expected a world, got a tokenizer in {world}')
     frames = None
-    if data: store = open_store(data, 'test'); ids = store.frame_ids('test'); frames = store.frames[ids[::max(1, len(ids)//64)]]
+    if data:
+        store = open_store(data, 'test')
+        ids = store.frame_ids('test')
+        frames = store.frames[ids[::max(1, len(ids)//64)]]
     with step('exporting and comparing'): found = export_world(model, out, frames)
     print(f"tokens are the same for {found['frames']} frames ({found['ties']} ties) and {found['steps']} dreamt steps; pixels within {found['levels']} of 255")
     print(f"wrote {', '.join(f'{name} ({n/1e6:.2f} MB)' for name, n in found['bytes'].items())} into {out}")
+
+# %% ../nbs/14_cli.ipynb #srv0002
+def listen(
+    host: str, # address to listen on
+    port: int, # 0: any that is free
+): # a socket
+    "Take a port. Raises `OSError` with one sentence if it can't be had."
+    import socket
+    s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind((host, port))
+        s.listen(128)                                         # who knocks before all is ready waits a moment
+    except (OSError, OverflowError) as e:
+        s.close()
+        raise OSError(f'expected an address to listen on, got {host} and port {port}: {e}') from e
+    return s
+
+def run_server(
+    names: list, # worlds: folders of runs, .safetensors files, or names of worlds that come with the library
+    host: str,
+    port: int,
+    players: int = 8, # at once, at most
+    show: bool = False, # open a browser on it
+):
+    "Serve worlds until Ctrl-C."
+    from lightweight_world_model.core import need
+    for module in 'fastapi', 'uvicorn', 'websockets': need(module, 'serve')
+    import threading, webbrowser, torch, uvicorn
+    from lightweight_world_model.serve import Hall, make_app
+    worlds = {Path(n).stem if n.endswith('.safetensors') else Path(n).name: open_model(n)[1] for n in names}
+    if None in worlds.values(): raise ValueError(f"expected worlds, got a tokenizer in {' '.join(names)}")
+    torch.set_num_threads(1)                                  # one dream, one thread: many dreams share the cores
+    s = listen(host, port)
+    address = f'http://{host}:{s.getsockname()[1]}/'
+    print(f'{address} to play, {address}docs to program; Ctrl-C ends it', flush=True)
+    if show: threading.Timer(1, webbrowser.open, [address]).start()
+    config = uvicorn.Config(make_app(Hall(worlds, players)), log_level='warning', lifespan='off', ws_max_size=65_536, timeout_graceful_shutdown=2)
+    with suppress(KeyboardInterrupt): uvicorn.Server(config).run([s])
+
+@command(app, 'serve', 'lwm serve platformer --port 8000')
+def serve(
+    worlds: list[str], # folders of runs, .safetensors files, or names of worlds that come with the library
+    *,
+    host: str = '127.0.0.1', # address to listen on; 0.0.0.0 lets other machines in
+    port: int = 8000, # to listen on; 0 takes any that is free
+    players: int = 8, # at once, at most
+):
+    "Serve worlds over HTTP: a page to play them, and redraw, encode, decode and predict for programs."
+    run_server(worlds, host, port, players)
+
+@command(app, 'play', 'lwm play platformer')
+def play(
+    world: str = 'platformer', # folder of a run, a .safetensors file, or the name of a world that comes with the library
+    *,
+    port: int = 0, # to listen on; 0 takes any that is free
+):
+    "Play a world in a browser, on this machine."
+    run_server([world], '127.0.0.1', port, show=True)
 
 # %% ../nbs/14_cli.ipynb #f0f35043
 def fastest(
@@ -472,7 +534,7 @@ def quickstart(
     redrawn, levels = show_run(out)
     print(f'''
 Look at {out/'dreams'}: a game that runs in a network of your own, on levels that it never saw,
-and at {redrawn} and {levels}. Then play it in a notebook, train for longer, or record another game:
-  make lab                         and open 10_widgets.ipynb
+and at {redrawn} and {levels}. Then play it in a browser, train for longer, or record another game:
+  lwm play {out/'world'}
   lwm train dynamics --data {out/'data'} --tokenizer {out/'tokenizer'} --out {out/'longer'} --minutes 30
   lwm data record --env ALE/Breakout-v5 --out data/breakout''')

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
+from scipy.special import stdtrit
 
 # %% ../nbs/00_core.ipynb #26c5b246
 def to_float(
@@ -145,15 +146,18 @@ def figure_of(
     values, # one figure per frame (or per step, per state …), any sequence
     groups=None, # the episode of each of them; frames of one episode are not independent
 ) -> dict: # `{"value": mean, "n": count, "ci95": [low, high]}`
-    "The mean of many measurements, with its count and a 95 % interval (normal approximation), as a report holds it."
+    "The mean of many measurements, with its count and a 95 % interval (Student's t; for shares, within 0 and 1), as a report holds it."
     v = np.asarray(values, dtype=float)
     keep = ~np.isnan(v)
     v = v[keep]
     if len(v) == 0: return None
     means = v if groups is None else np.array([v[np.asarray(groups)[keep] == g].mean() for g in np.unique(np.asarray(groups)[keep])])
-    half = 1.96*means.std(ddof=1)/math.sqrt(len(means)) if len(means) > 1 else math.nan
-    ci = None if math.isnan(half) else [v.mean()-half, v.mean()+half]
-    return {'value': float(v.mean()), 'n': len(v), 'ci95': ci}
+    value, ci = float(v.mean()), None
+    if len(means) > 1:
+        half = stdtrit(len(means)-1, .975)*means.std(ddof=1)/math.sqrt(len(means))
+        ci = [float(value-half), float(value+half)]
+        if np.isin(v, (0, 1)).all(): ci = [max(0., ci[0]), min(1., ci[1])]
+    return {'value': value, 'n': len(v), 'ci95': ci}
 
 # %% ../nbs/00_core.ipynb #fc3190df
 def need(

@@ -50,6 +50,7 @@ def cache_tokens(
     "The tokens of all frames, computed once. Raises `ValueError` if the tokenizer is made for other frames."
     if store.frames.shape[1:3] != (tokenizer.cfg.size,)*2: raise ValueError(f"expected frames of {tokenizer.cfg.size} × {tokenizer.cfg.size} pixels, got {store.frames.shape[1]} × {store.frames.shape[2]}")
     known = hashlib.sha256(json.dumps(store.meta, sort_keys=True).encode() + store.actions.tobytes())
+    known.update(np.ascontiguousarray(store.frames[::max(1, len(store)//1000)]).tobytes())
     for v in tokenizer.state_dict().values(): known.update(v.cpu().numpy().tobytes())
     path = Path(folder)/f'tokens-{known.hexdigest()[:16]}.npy'
     if not path.exists():
@@ -81,6 +82,7 @@ class DynamicsConfig:
         object.__setattr__(self, 'pooled', tuple(self.pooled))
         if min(self.cells, self.patch, self.stages, self.actions, self.width, self.moves, self.still, self.cap) < 1 or self.frames < 2 or self.blocks < 2 or self.codes < 2:
             raise ValueError(f"expected sizes of at least 1, and 2 frames, blocks and codes, got {self}")
+        if max(self.stages, self.frames, self.blocks, self.moves) > 256: raise ValueError(f"expected at most 256 stages, frames, blocks and moves, got {self}")
 
 # %% ../nbs/07_dynamics.ipynb #dyn0015
 class DreamState(NamedTuple):
@@ -484,7 +486,7 @@ class Muon(torch.optim.Optimizer):
         params, # two groups of parameters
         lr: float = 4e-3, # learning rate of both
         weight_decay: float = .05, # of all that has two or more dimensions
-        beta: float = .95, # of the running mean of gradients
+        beta: float = .95, # of the running mean of gradients; fastai's one cycle takes it down to .85 and back
     ):
         super().__init__(params, dict(lr=lr, weight_decay=weight_decay, beta=beta))
         for i, g in enumerate(self.param_groups): g['orthogonal'] = i == 0

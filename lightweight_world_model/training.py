@@ -9,7 +9,7 @@ __all__ = ['REPORT_KEYS', 'start_tokenizer', 'TokenizerLoss', 'Autoencode', 'psn
            'ms_per_frame', 'peak_mb', 'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'compare']
 
 # %% ../nbs/06_training.ipynb #9dc65e92
-import json, math, resource, sys, time
+import json, math, sys, time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -280,6 +280,7 @@ control.delta_psnr control.action_accuracy control.counterfactual control.all_ac
 
 def peak_mb() -> float:
     "The most memory that this process has held so far, in MB."
+    import resource                                                       # which Windows doesn't have
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
 
 # %% ../nbs/06_training.ipynb #6d87444e
@@ -317,7 +318,7 @@ def make_report(
     report = {k: figures.get(k) for k in REPORT_KEYS}
     report['memory.peak_mb'] = report['memory.peak_mb'] or {'value': peak_mb(), 'n': 1, 'ci95': None}
     v = lambda k: report[k]['value']
-    if report['tokenizer.psnr'] is None: one = {'passed': None, 'why': 'not measured'}
+    if any(report[f'tokenizer.{k}'] is None for k in ('psnr', 'mean_frame_psnr', 'ms_per_frame')): one = {'passed': None, 'why': 'not measured'}
     else:
         needs = {f"PSNR {v('tokenizer.psnr'):.1f} dB over 30": v('tokenizer.psnr') > 30,
                  f"and over the mean frame's {v('tokenizer.mean_frame_psnr'):.1f}": v('tokenizer.psnr') > v('tokenizer.mean_frame_psnr'),

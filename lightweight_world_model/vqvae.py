@@ -44,6 +44,8 @@ class VQVAEConfig:
             raise ValueError(f"expected widths that are multiples of 8, got {self.widths}")
         if self.codes < 2 or self.stages < 1:
             raise ValueError(f"expected at least 2 codes and 1 stage, got {self.codes} and {self.stages}")
+        if max(self.stages, self.encoder_blocks, self.decoder_blocks, len(self.widths)) > 256:
+            raise ValueError(f"expected at most 256 stages, blocks and widths, got {self}")
 
 # %% ../nbs/03_vqvae.ipynb #c10dd94a
 class ResBlock(nn.Module):

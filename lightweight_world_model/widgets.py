@@ -322,5 +322,6 @@ class DreamPlayer(AnyWidget):
         self.on_msg(self._asked)
 
     def _asked(self, _, ask, buffers):
-        facts, pixels = answer(self.session, ask)
+        try: facts, pixels = answer(self.session, ask)
+        except Exception as e: facts, pixels = {'error': f'{type(e).__name__}: {e}'}, []             # a page that waits has to be answered
         self.send({**facts, 'view': ask.get('view')}, pixels)

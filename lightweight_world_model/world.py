@@ -9,6 +9,7 @@ __all__ = ['WorldModel', 'one_thread', 'drift', 'world_names', 'world_path', 'st
 import hashlib, json, math, zlib
 from collections.abc import Iterable
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -41,8 +42,9 @@ class WorldModel:
             raise ValueError('expected a dynamics model trained with this tokenizer, got one trained with other codes')
         self.tokenizer, self.dynamics = tokenizer.eval(), dynamics.eval()
         self.action_names, self.fps, self.info, self._state = list(action_names), fps, info or {}, None
-        if len(self.action_names) != dynamics.cfg.actions:
-            raise ValueError(f'expected {dynamics.cfg.actions} action names, as many as the dynamics model knows, got {len(self.action_names)}')
+        if len(self.action_names) != dynamics.cfg.actions or not all(isinstance(n, str) for n in self.action_names):
+            raise ValueError(f'expected {dynamics.cfg.actions} action names, as many as the dynamics model knows, got {self.action_names}')
+        if not isinstance(fps, (int, float)) or not 0 < fps < 1e4 or not isinstance(self.info, dict): raise ValueError(f'expected frames per second and a dict of facts, got {fps!r} and {info!r}')
         self.start = self._past(*start, dims='(t, ')
 
     @property
@@ -168,7 +170,10 @@ def save(self: WorldModel,
     path: str|Path, # ends in .safetensors
 ) -> Path: # `path`
     "Write the world as one file, under a temporary name first; what stood there stays until the new file is whole."
-    tensors = {f'{name}.{k}': p.detach().cpu().half().contiguous() for name, m in (('tokenizer', self.tokenizer), ('dynamics', self.dynamics)) for k, p in m.named_parameters()}
+    see = deepcopy(self.tokenizer).cpu()
+    for part in see.encoder, see.decoder:                                 # what is added is counted in a unit: into the weights with it
+        for p in part.head[-1].parameters(): p.data.mul_(part.unit)
+    tensors = {f'{name}.{k}': p.detach().cpu().half().contiguous() for name, m in (('tokenizer', see), ('dynamics', self.dynamics)) for k, p in m.named_parameters()}
     tensors |= {'codebooks': _deflate(codebooks_of(self.tokenizer).cpu().half()), 'start.frames': _deflate(torch.from_numpy(self.start[0].copy())), 'start.actions': torch.from_numpy(self.start[1])}
     facts = dict(tokenizer=asdict(self.tokenizer.cfg), dynamics=asdict(self.dynamics.cfg), action_names=self.action_names, fps=self.fps, info=self.info)
     about = dict(format='lightweight_world_model', version='1', kind='world') | {k: json.dumps(v) for k, v in facts.items()}
@@ -265,6 +270,8 @@ class DreamEnv(Env):
         render_mode: str|None = None, # 'rgb_array', or None
     ):
         spaces = need('gymnasium', 'games').spaces
+        if render_mode not in (None, 'rgb_array'): raise ValueError(f"expected the render mode rgb_array or None, got {render_mode!r}")
+        self.frame = None
         self.world, self.max_steps, self.render_mode, self.metadata = world, max_steps, render_mode, {**self.metadata, 'render_fps': world.fps}
         self.observation_space = spaces.Box(0, 255, (world.size, world.size, 3), np.uint8)
         self.action_space = spaces.Discrete(len(world.action_names))
@@ -276,8 +283,9 @@ class DreamEnv(Env):
         return self.frame, {}
 
     def step(self, action): # → frame, reward, terminated, truncated, {}
-        self.frame = self.world.step(action)
+        if self.frame is None: raise ValueError('expected a reset before the first step, got a step')
+        self.frame = self.world.step(int(action))
         self.steps += 1
         return self.frame, 0., False, self.steps >= self.max_steps, {}
 
-    def render(self): return self.frame
+    def render(self): return self.frame if self.render_mode else None
