@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from starlette.concurrency import run_in_threadpool
 
 from .core import *
 from .widgets import PLAYER_CSS, PLAYER_JS, DreamSession, answer, key_table
@@ -88,6 +87,7 @@ def picture_routes(app, hall):
     "Redraw, encode, decode and predict."
     from fastapi import Request, Response
     from pydantic import BaseModel, Field
+    from starlette.concurrency import run_in_threadpool
     class Tokens(BaseModel): tokens: list[list[list[int]]] = Field(description='code numbers, (cells, cells, stages)')
     class Question(BaseModel):
         frames: list[str] = Field(min_length=1, max_length=64, description='the past, oldest first: PNG files in base64')
@@ -132,6 +132,7 @@ def picture_routes(app, hall):
 def play_route(app, hall):
     "WS /play: `{'do': 'step', 'action': 2}` → facts as JSON, then the frames, RGB bytes, as many as `frames` says."
     from fastapi import WebSocket, WebSocketDisconnect
+    from starlette.concurrency import run_in_threadpool
     @app.websocket('/play')
     async def play(ws: WebSocket, world: str|None = None):
         await ws.accept()

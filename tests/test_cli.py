@@ -11,9 +11,10 @@ from lightweight_world_model.vqvae import PRESETS
 from lightweight_world_model.world import WorldModel
 
 COMMANDS = {
-    '': 'quickstart data train score bench', 'data': 'make record show', 'train': 'tokenizer dynamics',
+    '': 'quickstart data train score export serve play bench', 'data': 'make record show', 'train': 'tokenizer dynamics',
     'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed', 'data show': '--sheet',
-    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard', 'train dynamics': '--data --tokenizer --out --minutes --epochs --seed --device --amp', 'score': '--data --json --pictures --split --quick', 'bench': '--threads'}
+    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard', 'train dynamics': '--data --tokenizer --out --minutes --epochs --seed --device --amp', 'score': '--data --json --pictures --split --quick', 'export': '--out --data',
+    'serve': '--host --port --players', 'play': '--port', 'bench': '--threads'}
 
 # Importing PyTorch takes seconds. So one process has done it, and each command is a fork of that one.
 fork = multiprocessing.get_context('forkserver')

@@ -3,10 +3,12 @@ import subprocess, sys
 
 SCRIPT = '''
 import sys, warnings; warnings.simplefilter('ignore')
-for name in ('gymnasium', 'anywidget'): sys.modules[name] = None       # as if it were not installed
+for name in ('gymnasium', 'anywidget', 'onnx', 'onnxscript', 'onnxruntime', 'fastapi'): sys.modules[name] = None       # as if it were not installed
+from lightweight_world_model.export import OnnxWorld
+from lightweight_world_model.serve import make_app
 from lightweight_world_model.widgets import DreamPlayer
 from lightweight_world_model.world import DreamEnv
-for make in (DreamEnv, DreamPlayer):
+for make in (DreamEnv, DreamPlayer, OnnxWorld, make_app):
     try: make(None)
     except ImportError as e: print(e)
 '''
@@ -14,4 +16,5 @@ for make in (DreamEnv, DreamPlayer):
 def test_missing_extras():
     done = subprocess.run([sys.executable, '-c', SCRIPT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["this needs gymnasium: pip install 'lightweight_world_model[games]'", "this needs anywidget: pip install 'lightweight_world_model[play]'"]
+    extras = dict(gymnasium='games', anywidget='play', onnxruntime='export', fastapi='serve')
+    assert done.stdout.splitlines() == [f"this needs {module}: pip install 'lightweight_world_model[{extra}]'" for module, extra in extras.items()]
