@@ -188,7 +188,7 @@ class TokenizerLearner(Learner):
     "A fastai `Learner` for tokenizers: `dls` gives (frames, frames before)."
     def __init__(self, dls: DataLoaders, model: ImprovedVQVAE, cbs=(), **kwargs):
         metrics = [psnr_db, changed_db, ssim_mean, CodeUsage(model.cfg.codes)]
-        super().__init__(dls, model.to(memory_format=torch.channels_last), loss_func=TokenizerLoss(model.decoder.unit), splitter=parts_of, metrics=metrics,
+        super().__init__(dls, model, loss_func=TokenizerLoss(model.decoder.unit), splitter=parts_of, metrics=metrics,
                          cbs=[Autoencode(), GradientClip(1.), *L(cbs)], **kwargs)
 
     @torch.no_grad()

@@ -212,6 +212,7 @@ class ImprovedVQVAE(Tokenizer):
         super().__init__(cfg, cfg.stages)
         self.encoder, self.decoder = Encoder(cfg), Decoder(cfg)
         self.quantizer = ResidualQuantizer(3*cfg.patch**2, cfg.codes, cfg.stages, decay=.999, commitment=1.)
+        self.to(memory_format=torch.channels_last)                       # the order in memory that convolutions are fastest with
 
     def start(self,
         frames, # uint8 `(m, size, size, 3)`, to learn from

@@ -73,8 +73,10 @@ def _keys(self: WorldModel, actions, shape, which):
 @patch
 def _begin(self: WorldModel, frames, actions):
     "Checked frames `(b, t, size, size, 3)` and actions `(b, t-1)` → their tokens, and the state of that many dreams."
-    flat = frames.reshape(-1, *frames.shape[2:])
-    tokens = torch.cat([self.tokenizer.encode(to_float(f)) for f in np.array_split(flat, -(-len(flat)//64))]).unflatten(0, frames.shape[:2])
+    flat, number = frames.reshape(-1, *frames.shape[2:]), {}
+    which = [number.setdefault(f.tobytes(), len(number)) for f in flat]                   # dreams that begin near each other share frames
+    once = flat[np.unique(which, return_index=True)[1]]
+    tokens = torch.cat([self.tokenizer.encode(to_float(f)) for f in np.array_split(once, -(-len(once)//64))])[which].unflatten(0, frames.shape[:2])
     return tokens, self.dynamics.begin(tokens, torch.from_numpy(actions))
 
 @patch
