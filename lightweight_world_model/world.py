@@ -286,7 +286,7 @@ class DreamEnv(Env):
 
     def step(self, action): # → frame, reward, terminated, truncated, {}
         if self.frame is None: raise ValueError('expected a reset before the first step, got a step')
-        self.frame = self.world.step(int(action))
+        self.frame = self.world.step(np.asarray(action).item())
         self.steps += 1
         return self.frame, 0., False, self.steps >= self.max_steps, {}
 
