@@ -366,6 +366,7 @@ def run_server(
     config = uvicorn.Config(make_app(Hall(worlds, players)), log_level='warning', lifespan='off', ws_max_size=65_536, timeout_graceful_shutdown=2)
     with suppress(KeyboardInterrupt): uvicorn.Server(config).run([s])
 
+# %% ../nbs/14_cli.ipynb #srv0002b
 @command(app, 'serve', 'lwm serve platformer --port 8000')
 def serve(
     worlds: list[str], # folders of runs, .safetensors files, or names of worlds that come with the library

@@ -6,7 +6,7 @@
 __all__ = ['GRAPHS', 'start_json', 'write_graphs', 'OnnxWorld', 'compare_export', 'export_world', 'write_page']
 
 # %% ../nbs/11_export.ipynb #e00ab057
-import base64, html, json
+import base64, html, json, logging
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,7 @@ def pack(model):
 def to_onnx(graph, inputs: dict, outputs: list, path: Path):
     "Export one graph with named inputs, packed."
     need('onnxscript', 'export')
+    for noisy in 'onnxscript', 'onnx_ir', 'torch.onnx': logging.getLogger(noisy).setLevel(logging.ERROR)     # what its optimizer left out
     with torch.no_grad():
         program = torch.onnx.export(graph.eval(), tuple(inputs.values()), input_names=list(inputs), output_names=outputs, dynamo=True, verbose=False)
     need('onnx', 'export').save(pack(program.model_proto), path)
