@@ -96,7 +96,7 @@ class TimeBudget(Callback):
     def __init__(self, minutes: float, rounds: int = 10): self.seconds, self.rounds = 60*minutes, rounds
     def before_fit(self): self.began = time.monotonic()
     def spent(self): return (time.monotonic()-self.began)/self.seconds
-    def before_train(self): self.round_began = self.spent()
+    def before_train(self): self.round_began = self.learn.pct_train = self.spent()       # fastai counts rounds
     def after_batch(self):
         if not self.training: return
         self.learn.pct_train = min(1., self.spent())
