@@ -24,6 +24,7 @@ def _command(args, cwd, largest):
     "What happens in the process."
     for fd, name in (1, 'stdout'), (2, 'stderr'): os.dup2(os.open(cwd/f'.{name}', os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
     os.chdir(cwd)
+    signal.signal(signal.SIGINT, signal.default_int_handler)              # a shell's background jobs ignore it
     if largest: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     from lightweight_world_model.cli import main
     import torch
