@@ -74,15 +74,18 @@ class tables_first(Processor):
             while todo and todo[0].get('has_sd'): tables.insert(0, todo.pop(0))
             self.nb.cells += [*tables, cell]
 
-def link_notebooks(cell):
+class link_notebooks(Processor):
     "nbdev links a name in backticks to its page on the web: link it to the notebook, which each renderer turns into its own page."
-    cfg = get_config()
-    pages = {_nbpath2html(p).name: p.name for p in nbglob(as_path=True)}
-    site = re.escape(cfg.doc_host+cfg.doc_baseurl) + r'/(\w+\.html)'
-    relative = lambda text: re.sub(site, lambda m: pages.get(m[1], m[0]), text)
-    if cell.cell_type == 'markdown' and cell.source: cell.source = relative(cell.source)
-    for o in cell.get('outputs', []):
-        if lines := o.get('data', {}).get('text/markdown'): o['data']['text/markdown'] = relative(''.join(lines))
+    def begin(self):
+        cfg = get_config()
+        self.pages = {_nbpath2html(p).name: p.name for p in nbglob(as_path=True)}
+        self.site = re.escape(cfg.doc_host+cfg.doc_baseurl) + r'/(\w+\.html)'
+        self.up = '../'*(len(Path(self.nb.path_).resolve().relative_to(ROOT/'nbs').parts)-1)
+    def relative(self, text): return re.sub(self.site, lambda m: self.up+self.pages[m[1]] if m[1] in self.pages else m[0], text)
+    def cell(self, cell):
+        if cell.cell_type == 'markdown' and cell.source: cell.source = self.relative(cell.source)
+        for o in cell.get('outputs', []):
+            if lines := o.get('data', {}).get('text/markdown'): o['data']['text/markdown'] = self.relative(''.join(lines))
 
 class Course(FilterDefaults):
     "nbdev's steps from a notebook to a page, with those above among them."
