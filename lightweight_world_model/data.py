@@ -201,14 +201,15 @@ def write(cls: EpisodeStore,
     fps: float, # frames per second when a person plays
     source: str, # where the frames come from
     seed: int = 0, # of the recording, and of the split
-    splits: tuple[float, float, float] = (0.8, 0.1, 0.1), # shares of train, valid and test
+    splits: tuple[float, float, float]|dict = (0.8, 0.1, 0.1), # shares of train, valid and test; or the episodes of each, by name
     tick: Callable|None = None, # called with the number of new frames after each episode, for a progress bar
     **more, # whatever else meta.json shall hold
 ) -> EpisodeStore: # the new store, opened
     "Stream episodes to disk. Raises `ValueError` if one doesn't fit; `path` is then as it was."
     path, ends = Path(path), []
     meta = {'version': 1, 'n': 0, 'action_names': list(action_names), 'fps': fps, 'source': source, 'seed': seed, **more}
-    if why := check_meta({**meta, 'splits': split_episodes([], seed, splits)}, 0, 0): raise ValueError(why)
+    deal = lambda lengths: splits if isinstance(splits, dict) else split_episodes(lengths, seed, splits)
+    if why := check_meta({**meta, 'splits': deal([])}, 0, 10**9 if isinstance(splits, dict) else 0): raise ValueError(why)
     free_for(path, STORE_FILES, 'an episode store')
     with atomic(path) as new:
         new.mkdir()
@@ -219,7 +220,7 @@ def write(cls: EpisodeStore,
                 if tick: tick(len(e_frames))
         if not ends: raise ValueError(f"expected at least one episode for {path}, got none")
         np.save(new/'episode_ends.npy', np.array(ends))
-        meta |= {'n': f.n, 'splits': split_episodes(np.diff(ends, prepend=0), seed, splits)}
+        meta |= {'n': f.n, 'splits': deal(np.diff(ends, prepend=0))}
         (new/'meta.json').write_text(json.dumps(meta, indent=1), encoding='utf-8')
         cls(new)
     return cls(path)

@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['REPORT_KEYS', 'start_tokenizer', 'TokenizerLoss', 'Autoencode', 'psnr_db', 'changed_db', 'ssim_mean', 'CodeUsage',
            'TimeBudget', 'Bfloat16', 'write_model', 'read_model', 'save_tokenizer', 'load_tokenizer', 'KeepBest',
-           'parts_of', 'TokenizerLearner', 'show_reconstruction', 'tokenizer_dls', 'fit_tokenizer', 'lookup_baseline',
-           'ms_per_frame', 'peak_mb', 'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'compare']
+           'Finite', 'parts_of', 'ResumableLearner', 'TokenizerLearner', 'show_reconstruction', 'tokenizer_dls',
+           'fit_tokenizer', 'take_apart', 'put_together', 'Checkpoint', 'lookup_baseline', 'ms_per_frame', 'peak_mb',
+           'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'Redrawn', 'redraw', 'compare']
 
 # %% ../nbs/06_training.ipynb #9dc65e92
 import json, math, sys, time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -92,9 +94,13 @@ class CodeUsage(Metric):
 # %% ../nbs/06_training.ipynb #de4209ab
 class TimeBudget(Callback):
     "Fit for so many minutes, whatever the number of epochs; schedules follow the clock."
-    order = Recorder.order + 1
+    order, keeps = Recorder.order + 1, ('clock',)                             # `keeps`: see `Checkpoint`
     def __init__(self, minutes: float, rounds: int = 10): self.seconds, self.rounds = 60*minutes, rounds
-    def before_fit(self): self.began = time.monotonic()
+    def before_fit(self): self.clock = 0
+    @property
+    def clock(self): return self.spent()
+    @clock.setter
+    def clock(self, share): self.began = time.monotonic() - share*self.seconds
     def spent(self): return (time.monotonic()-self.began)/self.seconds
     def before_train(self): self.round_began = self.learn.pct_train = self.spent()       # fastai counts rounds
     def after_batch(self):
@@ -165,8 +171,8 @@ def load_tokenizer(path: str|Path) -> tuple[ImprovedVQVAE, dict]:
 # %% ../nbs/06_training.ipynb #042d30da
 class KeepBest(Callback):
     "Write the tokenizer whenever it redraws held-out frames better than ever, the start included; load the best at the end."
-    order = 60
-    def __init__(self, path: str|Path, **facts): self.path, self.facts = Path(path), facts
+    order, keeps = 60, ('best', 'steps')
+    def __init__(self, path: str|Path, resume: bool = False, **facts): self.path, self.resume, self.facts = Path(path), resume, facts
     def keep_if_best(self, score):
         if score <= self.best: return
         self.best = score
@@ -174,22 +180,36 @@ class KeepBest(Callback):
     @torch.no_grad()
     def before_fit(self):
         self.best, self.steps = -math.inf, 0
-        self.keep_if_best(torch.cat([psnr(self.model.eval()(x).recon.clamp(0, 1), x) for x, _ in self.dls.valid]).mean().item())
+        if not self.resume: self.keep_if_best(torch.cat([psnr(self.model.eval()(x).recon.clamp(0, 1), x) for x, _ in self.dls.valid]).mean().item())
     def after_batch(self): self.steps += self.training
     def after_epoch(self): self.keep_if_best(self.recorder.final_record[self.recorder.metric_names[1:-1].index('psnr_db')])
     def after_fit(self): self.learn.model.load_state_dict(load_tokenizer(self.path)[0].state_dict())
+
+# %% ../nbs/06_training.ipynb #chk0002
+class Finite(Callback):
+    "Stop with a `ValueError` as soon as the loss is no number: at which step, at which learning rate, and what to try."
+    order = -9
+    def after_loss(self):
+        if self.training and not self.loss.isfinite():
+            raise ValueError(f"the loss became {self.loss.item()} at step {self.train_iter+1:,}, at a learning rate of {self.opt.hypers[-1]['lr']:.1e}: try another seed, a lower rate, or no mixed precision; what was written before is still there")
 
 # %% ../nbs/06_training.ipynb #02eaeb0f
 def parts_of(model: ImprovedVQVAE) -> list:
     "Its parameters in two groups, for two learning rates: the encoder's, and all others."
     return [list(model.encoder.parameters()), [p for n, p in model.named_parameters() if not n.startswith('encoder.')]]
 
-class TokenizerLearner(Learner):
+class ResumableLearner(Learner):
+    "A fastai `Learner` that can begin with a later epoch than the first, as `Checkpoint` asks it to."
+    first_epoch = 0
+    def _do_fit(self):
+        for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+
+class TokenizerLearner(ResumableLearner):
     "A fastai `Learner` for tokenizers: `dls` gives (frames, frames before)."
     def __init__(self, dls: DataLoaders, model: ImprovedVQVAE, cbs=(), **kwargs):
         metrics = [psnr_db, changed_db, ssim_mean, CodeUsage(model.cfg.codes)]
         super().__init__(dls, model, loss_func=TokenizerLoss(model.decoder.unit), splitter=parts_of, metrics=metrics,
-                         cbs=[Autoencode(), GradientClip(1.), *L(cbs)], **kwargs)
+                         cbs=[Autoencode(), GradientClip(1.), Finite(), *L(cbs)], **kwargs)
 
     @torch.no_grad()
     def show_results(self,
@@ -235,6 +255,70 @@ def fit_tokenizer(
         raise ValueError(f'expected a positive number of minutes or of epochs, one of the two, got minutes={minutes}, epochs={epochs}')
     cbs = [] if minutes is None else [TimeBudget(minutes)]
     learn.fit_one_cycle(epochs or 100_000, slice(lr/3, lr), pct_start=.05, cbs=cbs)
+
+# %% ../nbs/06_training.ipynb #chk0011
+def take_apart(
+    x, # numbers, words, None, tensors, or lists and dicts of such
+    tensors: dict, # gets the tensors
+): # the same as JSON, with the names of the tensors in their places
+    "Nested state as JSON and tensors."
+    if isinstance(x, torch.Tensor):
+        name = str(len(tensors))
+        tensors[name] = x.detach().cpu().clone().contiguous()
+        return {'tensor': name}
+    if isinstance(x, dict): return {'dict': [[take_apart(k, tensors), take_apart(v, tensors)] for k, v in x.items()]}
+    if isinstance(x, (list, tuple, L)): return {'list': [take_apart(v, tensors) for v in x]}
+    return x.item() if isinstance(x, np.generic) else x
+
+def put_together(x, tensors: dict):
+    "What `take_apart` took apart; a tuple comes back as a list."
+    if not isinstance(x, dict): return x
+    if 'tensor' in x: return tensors[x['tensor']]
+    if 'list' in x: return [put_together(v, tensors) for v in x['list']]
+    return {put_together(k, tensors): put_together(v, tensors) for k, v in x['dict']}
+
+# %% ../nbs/06_training.ipynb #chk0013
+class Checkpoint(Callback):
+    "Write after each round all that is needed to go on; with `resume`, go on. Raises `FileNotFoundError` without a checkpoint, `ValueError` for another run's."
+    order = 61
+    def __init__(self,
+        path: str|Path, # ends in .safetensors
+        run: dict, # what must be the same to go on: sizes, seed, budget, data; plain JSON
+        resume: bool = False, # go on from the file
+    ): self.path, self.run, self.resume = Path(path), json.loads(json.dumps(run)), resume
+    def keepers(self): return [(type(cb).__name__, cb, k) for cb in self.learn.cbs for k in getattr(cb, 'keeps', ())]       # what callbacks want to be kept
+    def after_epoch(self):
+        kept = {f'{name}.{k}': v.get_state() if isinstance(v := getattr(cb, k, None), torch.Generator) else v for name, cb, k in self.keepers()}
+        state, tensors = dict(model=self.model.state_dict(), opt=self.opt.state_dict(), kept=kept, random=torch.get_rng_state(), epoch=self.epoch, batches=self.dls.train.epoch), {}
+        about = dict(format='lightweight_world_model', version='1', kind='checkpoint', run=json.dumps(self.run), state=json.dumps(take_apart(state, tensors)))
+        with atomic(self.path) as p:
+            try: save_file(tensors, p, metadata=about)
+            except SafetensorError as e: raise OSError(f'{self.path} could not be written: {e}') from e
+    def before_fit(self):
+        if not self.resume: return
+        state = self.read()
+        self.model.load_state_dict(state['model']); self.opt.load_state_dict(state['opt'])
+        for name, cb, k in self.keepers():
+            v, now = state['kept'][f'{name}.{k}'], getattr(cb, k, None)
+            if isinstance(now, torch.Generator): now.set_state(v)
+            else: setattr(cb, k, v)
+        torch.set_rng_state(state['random'])
+        self.learn.first_epoch, self.dls.train.epoch = state['epoch']+1, state['batches']
+
+# %% ../nbs/06_training.ipynb #chk0014
+@patch
+def read(self: Checkpoint) -> dict:
+    "The state in the file."
+    if not self.path.is_file(): raise FileNotFoundError(f'there is nothing to go on from at {self.path}: it is written after the first round, and deleted when all is done')
+    try:
+        with safe_open(self.path, 'pt') as f:
+            about = f.metadata() or {}
+            if about.get('kind') != 'checkpoint' or about.get('version') != '1': raise ValueError('expected a checkpoint of version 1, got another kind of file')
+            old = json.loads(about['run'])
+            if other := [k for k in {**old, **self.run} if old.get(k) != self.run.get(k)]:
+                raise ValueError(f"expected to go on with the run that was begun, got another {other[0]}: {self.run.get(other[0])}, where it was {old.get(other[0])}")
+            return put_together(json.loads(about['state']), {k: f.get_tensor(k) for k in f.keys()})
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{self.path}: {e}') from e
 
 # %% ../nbs/06_training.ipynb #39cc3371
 def lookup_baseline(
@@ -350,14 +434,17 @@ def train_tokenizer(
     device: str|None = None, # 'cpu', 'cuda', 'mps'; None: the best there is
     amp: bool = False, # bfloat16, where the hardware has it
     tensorboard: bool = False, # curves for TensorBoard in `out`/tensorboard
+    resume: bool = False, # go on from `out`/checkpoint.safetensors, see `Checkpoint`
 ) -> dict: # the report
     "Train a tokenizer on a store and score it on its test episodes."
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     dls = tokenizer_dls(store, seed=seed)
     dls.device = torch.device(device) if device else default_device()
-    best = KeepBest(out/'tokenizer.safetensors', preset=name, seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
-    cbs = [best, CSVLogger('history.csv')] + ([Bfloat16()] if amp else [])
+    run = dict(preset=name, seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
+    checkpoint = Checkpoint(out/'checkpoint.safetensors', run, resume)
+    if resume: checkpoint.read()                                               # what can be wrong with it is said at once
+    cbs = [KeepBest(out/'tokenizer.safetensors', resume, **run), checkpoint, CSVLogger('history.csv', append=resume)] + ([Bfloat16()] if amp else [])
     if tensorboard:
         need('tensorboard', 'train')
         from fastai.callback.tensorboard import TensorBoardCallback
@@ -366,24 +453,44 @@ def train_tokenizer(
     fit_tokenizer(learn, minutes, epochs)
     report = make_report(score_tokenizer(learn.model.cpu(), store))
     with atomic(out/'report.json') as p: p.write_text(json.dumps(report, indent=1))
+    checkpoint.path.unlink(missing_ok=True)
     return report
 
 # %% ../nbs/06_training.ipynb #4b8069c6
+class Redrawn(NamedTuple):
+    "One frame, and what a tokenizer makes of it."
+    frame: np.ndarray     # as the model saw it, uint8 `(size, size, 3)`
+    tokens: np.ndarray    # the code numbers, int `(cells, cells, stages)`
+    recon: np.ndarray     # drawn from those, uint8 `(size, size, 3)`
+    psnr: float           # dB
+    ssim: float
+    bits: float           # that the tokens take
+    compression: float    # times fewer than the pixels take
+
 @torch.no_grad()
+def redraw(
+    model: ImprovedVQVAE,
+    *frames: np.ndarray|Image.Image, # uint8 `(h, w, 3)`, or images of any size, which are shrunk to the model's
+) -> list[Redrawn]: # one for each
+    "Frames there and back, in one batch."
+    size, images = model.cfg.size, [(f if isinstance(f, Image.Image) else Image.fromarray(f)).convert('RGB') for f in frames]
+    seen = np.stack([np.array(i if i.size == (size, size) else i.resize((size, size), Image.Resampling.BOX)) for i in images])
+    x = to_float(seen)
+    tokens = model.encode(x)
+    recon = to_uint8(model.eval().decode(tokens))
+    y = to_float(recon)
+    numbers = tokens.reshape(len(x), *model.token_shape[:2], -1).numpy()
+    return [Redrawn(*each, model.bits, 8*x[0].numel()/model.bits) for each in zip(seen, numbers, recon, psnr(y, x).tolist(), ssim(y, x).tolist())]
+
+# %% ../nbs/06_training.ipynb #redr0001
 def compare(
     model: ImprovedVQVAE,
-    frame: np.ndarray|Image.Image, # uint8 `(h, w, 3)`, or an image of any size, which is shrunk to the model's
+    frame: np.ndarray|Image.Image, # uint8 `(h, w, 3)`, or an image of any size
 ) -> tuple[Image.Image, str]: # the picture, and one line of figures
-    "Original, token map, reconstruction and error of one frame, side by side, with PSNR, SSIM, bits and compression."
-    size = model.cfg.size
-    image = (frame if isinstance(frame, Image.Image) else Image.fromarray(frame)).convert('RGB')
-    if image.size != (size, size): image = image.resize((size, size), Image.Resampling.BOX)
-    x = to_float(np.array(image))
-    tokens = model.encode(x)
-    recon = to_float(to_uint8(model.eval().decode(tokens)))
+    "Original, token map, reconstruction and four times the error, side by side, with PSNR, SSIM, bits and compression."
+    (r,), patch = redraw(model, frame), model.cfg.patch
     colours = np.random.default_rng(0).integers(40, 256, (model.cfg.codes, 3), dtype=np.uint8)
-    cell = tokens[0].reshape(*model.token_shape[:2], -1)[..., 0].numpy()
-    cells = np.kron(colours[cell], np.ones((model.cfg.patch, model.cfg.patch, 1), np.uint8))
-    picture = contact_sheet(np.stack([np.array(image), cells, to_uint8(recon)[0], to_uint8(4*(x-recon).abs())[0]]), cols=4, scale=4)
-    raw = x.numel()*8
-    return picture, f'PSNR {psnr(recon, x).item():.1f} dB, SSIM {ssim(recon, x).item():.4f}, {model.bits:,.0f} bits for {raw:,}: 1 to {raw/model.bits:.0f}'
+    cells = np.kron(colours[r.tokens[..., 0]], np.ones((patch, patch, 1), np.uint8))
+    error = np.clip(4*np.abs(r.frame.astype(int)-r.recon), 0, 255).astype(np.uint8)
+    line = f'PSNR {r.psnr:.1f} dB, SSIM {r.ssim:.4f}, {r.bits:,.0f} bits for {8*r.frame.size:,}: 1 to {r.compression:.0f}'
+    return contact_sheet(np.stack([r.frame, cells, r.recon, error]), cols=4, scale=4), line
