@@ -1,5 +1,6 @@
-"The server as a process: played in a real browser, and ended by Ctrl-C."
-import json, re, shutil, signal, subprocess, sys, urllib.request
+"The server as a process: asked at once by many, told nonsense, played in a real browser, and ended by Ctrl-C."
+import json, random, re, shutil, signal, subprocess, sys, urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -21,6 +22,54 @@ def address():
 def test_openapi(address):
     with urllib.request.urlopen(address+'openapi.json') as r: paths = json.load(r)['paths']
     assert {'/health', '/worlds', '/reconstruct', '/encode', '/decode', '/predict'} <= set(paths)
+
+def test_many_at_once(address):
+    httpx, soak = pytest.importorskip('httpx', reason='no httpx: pip install httpx'), pytest.importorskip('soak')
+    pictures = [soak.png(i) for i in range(8)]
+    with httpx.Client(base_url=address, timeout=60) as client, ThreadPoolExecutor(8) as pool:
+        ask = lambda i: client.post('reconstruct', content=pictures[i % 8]).content
+        alone = [ask(i) for i in range(8)]
+        for i, answer in enumerate(pool.map(ask, range(64))): assert answer == alone[i % 8]      # whoever else is in the batch
+
+def test_nonsense_gets_a_sentence(address):
+    httpx, soak = pytest.importorskip('httpx', reason='no httpx: pip install httpx'), pytest.importorskip('soak')
+    rng = random.Random(0)
+    with httpx.Client(base_url=address, timeout=60) as client:
+        assert max(soak.nonsense(client, rng) for _ in range(500)) < 500
+        assert client.get('health').json()['status'] == 'ok'
+
+def test_whatever_is_said_to_a_player(address):
+    hypothesis = pytest.importorskip('hypothesis', reason='no hypothesis: pip install hypothesis')
+    from hypothesis import strategies as st
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+    value = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3), max_leaves=5)
+    known = st.fixed_dictionaries({'do': st.sampled_from(['step', 'restart', 'look', 'end']) | value}, optional={'action': value, 'at': value, 'frame': value, 'n': value})
+    @hypothesis.settings(max_examples=100, deadline=None)
+    @hypothesis.given(st.lists((known | value).map(json.dumps) | st.text(max_size=50) | st.binary(max_size=50), min_size=1, max_size=4))
+    def speak(messages):
+        with connect(address.replace('http', 'ws')+'play') as ws:
+            ws.recv(timeout=30)
+            try:
+                for m in messages:
+                    ws.send(m)
+                    for _ in range(json.loads(ws.recv(timeout=30))['frames']): ws.recv(timeout=30)
+                ws.send('{"do": "step", "action": 1}')
+                facts = json.loads(ws.recv(timeout=30))
+                assert facts['frames'] and 'error' not in facts                    # after all that, it still plays
+            except ConnectionClosed as e: assert e.rcvd and e.rcvd.code in (1003, 1007)       # told that this is no JSON
+    speak()
+
+def test_schema_holds(address):
+    schemathesis = pytest.importorskip('schemathesis', reason='no schemathesis: pip install schemathesis')
+    import hypothesis
+    from schemathesis.checks import not_a_server_error
+    schema = schemathesis.openapi.from_url(address+'openapi.json')
+    for operation in schema.get_all_operations():
+        @hypothesis.settings(max_examples=40, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+        @hypothesis.given(operation.ok().as_strategy())
+        def holds(case): case.call_and_validate(checks=[not_a_server_error])
+        holds()
 
 @pytest.mark.skipif(CHROMIUM is None, reason='no Chromium on this machine: apt-get install chromium')
 def test_keys_move_the_player(address):
