@@ -15,6 +15,6 @@ PYTHON=${PYTHON:-python3}
     exit 1
 }
 echo "Installing into .venv, which takes a few minutes the first time ..."
-.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $PIP_ARGS --editable '.[dev,games,train,play,export,serve]'
+.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $PIP_ARGS --editable '.[dev,games,train,play,export,serve,demo,video]'
 touch .venv/.installed
 echo "Installed. Next: 'make demo' trains and shows, 'make lab' opens the course; 'source .venv/bin/activate' brings the command lwm."

@@ -1,0 +1,65 @@
+"A training that is killed, at whatever moment, goes on to the very weights that it would have had."
+import os, signal, subprocess, sys, time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+LWM = [sys.executable, '-W', 'ignore', '-c', 'from lightweight_world_model.cli import main; main()']
+
+def lwm(*args, check=True, **how):
+    done = subprocess.run([*LWM, *map(str, args)], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'}, **how)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+def killed(args, when):
+    "Run a command; kill it as soon as `when()` is true, without a chance to tidy up."
+    p = subprocess.Popen([*LWM, *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    while not when() and p.poll() is None: time.sleep(.002)
+    p.send_signal(signal.SIGKILL)
+    assert p.wait() == -signal.SIGKILL, 'it was over before it could be killed'
+
+def same(a, b):
+    a, b = load_file(a), load_file(b)
+    assert a.keys() == b.keys()
+    return [k for k in a if not (a[k] == b[k]).all()]
+
+@pytest.fixture(scope='module')
+def game(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('resume')
+    lwm('data', 'make', '--out', folder/'data', '--frames', 300)
+    return folder
+
+def test_tokenizer(game):
+    def train(name, *more): return ['train', 'tokenizer', '--data', game/'data', '--out', game/name, '--epochs', 3, *more]
+    lwm(*train('whole'))
+    out = game/'torn'
+    writing = lambda: any(p.name.startswith('.checkpoint') and any(p.iterdir()) for p in (out.iterdir() if out.exists() else ()))     # in the middle of a file
+    killed(train('torn'), (out/'checkpoint.safetensors').exists)
+    killed(train('torn', '--resume'), writing)
+    first = (out/'checkpoint.safetensors').stat().st_mtime_ns
+    killed(train('torn', '--resume'), lambda: (out/'checkpoint.safetensors').stat().st_mtime_ns != first)
+    lwm(*train('torn', '--resume'))
+    assert same(game/'whole'/'tokenizer.safetensors', out/'tokenizer.safetensors') == []
+    assert not (out/'checkpoint.safetensors').exists()
+    again = lwm(*train('torn', '--resume'), check=False)
+    assert again.returncode == 1 and len(again.stderr.splitlines()) == 1
+
+def test_dynamics(game):
+    def train(name, *more): return ['train', 'dynamics', '--data', game/'data', '--tokenizer', game/'whole', '--out', game/name, '--epochs', 3, *more]
+    lwm(*train('whole_world'))
+    out = game/'torn_world'
+    killed(train('torn_world'), (out/'checkpoint.safetensors').exists)
+    other = lwm(*train('torn_world', '--resume', '--seed', 7), check=False)
+    assert other.returncode == 1 and 'another seed: 7, where it was 0' in other.stderr and len(other.stderr.splitlines()) == 1
+    lwm(*train('torn_world', '--resume'))
+    assert same(game/'whole_world'/'dynamics.safetensors', out/'dynamics.safetensors') == []
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, 'geteuid') else True, reason='root may write everywhere, and Windows has no such rights')
+def test_folder_that_may_not_be_written_to(game):
+    out = game/'locked'
+    out.mkdir()
+    out.chmod(0o555)
+    done = lwm('train', 'tokenizer', '--data', game/'data', '--out', out, '--epochs', 1, check=False)
+    out.chmod(0o755)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and list(out.iterdir()) == []
