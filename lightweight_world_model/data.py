@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['STORE_FILES', 'RECKLESS', 'map_npy', 'NpyWriter', 'captioned', 'split_episodes', 'check_meta', 'EpisodeStore',
-           'check_store', 'check_episode', 'free_for', 'make_game_data', 'Frames', 'Windows', 'BatchLoader',
-           'frame_dls', 'sequence_dls', 'patch_psnr', 'mirror']
+           'check_store', 'check_episode', 'free_for', 'unfinished', 'make_game_data', 'Frames', 'Windows',
+           'BatchLoader', 'frame_dls', 'sequence_dls', 'patch_psnr', 'mirror']
 
 # %% ../nbs/05_data.ipynb #7a293889
-import json, math, warnings
-from collections.abc import Callable, Iterable
+import json, math, shutil, warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def map_npy(
     if dtype.kind not in 'uif' or by_column or min(shape, default=1) < 1:
         raise ValueError(f"{path}: expected at least one row of plain numbers, got {dtype} {shape}")
     need, have = start + math.prod(shape)*dtype.itemsize, path.stat().st_size
-    if need != have: raise ValueError(f"{path}: expected {need:,} bytes for {dtype} {shape}, got {have:,}: the file is not whole")
+    if need > have: raise ValueError(f"{path}: expected {need:,} bytes for {dtype} {shape}, got {have:,}: the file is not whole")
     return np.memmap(path, dtype, 'r', start, shape)
 
 # %% ../nbs/05_data.ipynb #3275a3d0
@@ -50,8 +51,15 @@ class NpyWriter:
     ): self.file, self.n, self.like = open(path, 'wb'), 0, None
     def __enter__(self): return self
     def __exit__(self, *error):
-        if self.like: self._header()
+        self.commit()
         self.file.close()
+    def commit(self):
+        "Write down how many rows there are; from here on the file can be opened."
+        if not self.like: return
+        self.file.flush()                                     # rows first: a header never promises what isn't there
+        self._header()
+        self.file.flush()
+        self.file.seek(0, 2)
     def _header(self):
         dtype, shape = self.like
         self.file.seek(0)
@@ -135,9 +143,11 @@ class EpisodeStore:
         if not self.path.is_dir(): raise FileNotFoundError(f"there is no folder {path}: expected an episode store")
         missing = [f for f in STORE_FILES if not (self.path/f).is_file()]
         if missing: raise FileNotFoundError(f"{path} is not a whole episode store, it lacks {' and '.join(missing)}")
-        self.frames, self.actions, ends = (map_npy(self.path/f) for f in STORE_FILES[:3])
         try: self.meta = json.loads((self.path/'meta.json').read_text(encoding='utf-8'))
         except (ValueError, RecursionError) as e: raise ValueError(f"{self.path/'meta.json'} is not JSON: {e}") from e
+        self.frames, self.actions, ends = (map_npy(self.path/f) for f in STORE_FILES[:3])
+        n = self.meta.get('n') if isinstance(self.meta, dict) else None
+        if isinstance(n, int) and n > 0: self.frames, self.actions, ends = self.frames[:n], self.actions[:n], ends[ends <= n]     # more may have been on its way
         self.ends = np.array(ends)
         check_store(self)
         self.starts = np.r_[0, self.ends[:-1]]
@@ -160,8 +170,8 @@ def check_store(
     def fail(file, why): raise ValueError(f"{store.path/file}: {why}")
     if f.dtype != np.uint8 or f.ndim != 4 or f.shape[-1] != 3: fail('frames.npy', f"expected uint8 frames (n, h, w, 3), got {f.dtype} {f.shape}")
     if not whole(a) or len(a) != len(f): fail('actions.npy', f"expected {len(f)} whole numbers, one a frame, got {a.dtype} {a.shape}")
-    if not whole(e) or e[0] < 1 or (e[1:] <= e[:-1]).any() or e[-1] != len(f):
-        fail('episode_ends.npy', f"expected increasing whole numbers from 1 up to {len(f)}, the number of frames, got {e.dtype} {e.shape} from {e.flat[0]} to {e.flat[-1]}")
+    if not whole(e) or not len(e) or e[0] < 1 or (e[1:] <= e[:-1]).any() or e[-1] != len(f):
+        fail('episode_ends.npy', f"expected increasing whole numbers from 1 up to {len(f)}, the number of frames, got {e.dtype} {e.shape}{f' from {e.flat[0]} to {e.flat[-1]}' if e.size else ''}")
     if why := check_meta(store.meta, len(f), len(e)): fail('meta.json', why)
     if a.min() < 0 or a.max() >= len(store.action_names):
         fail('actions.npy', f"expected actions 0 to {len(store.action_names)-1}, those named in meta.json, got {a.min()} to {a.max()}")
@@ -192,6 +202,23 @@ def free_for(
     else: other = {path.name} if path.exists() else ()
     if other: raise ValueError(f"{path} holds {min(other)}, which is no part of {what}: it stays as it is, choose another folder")
 
+# %% ../nbs/05_data.ipynb #unf0002
+@contextmanager
+def unfinished(
+    path: Path, # where the store shall stand in the end
+) -> Iterator[Path]: # a folder beside it, to be made and written to
+    "Write a store that is of use though it breaks off. Raises `FileExistsError` if the one before broke off and nobody has dealt with it."
+    new = path.with_name(path.name+'.unfinished')
+    if new.exists(): raise FileExistsError(f'{new} is what a recording left that broke off: rename it to keep it, or remove it')
+    new.parent.mkdir(parents=True, exist_ok=True)
+    try: yield new
+    except BaseException:
+        if not (new/'meta.json').exists(): shutil.rmtree(new, ignore_errors=True)
+        elif not path.exists(): new.rename(path)                                 # an older store is not given up for a part of a new one
+        raise
+    if path.is_dir(): shutil.rmtree(path)
+    new.rename(path)
+
 # %% ../nbs/05_data.ipynb #543b9131
 @patch(cls_method=True)
 def write(cls: EpisodeStore,
@@ -203,25 +230,30 @@ def write(cls: EpisodeStore,
     seed: int = 0, # of the recording, and of the split
     splits: tuple[float, float, float]|dict = (0.8, 0.1, 0.1), # shares of train, valid and test; or the episodes of each, by name
     tick: Callable|None = None, # called with the number of new frames after each episode, for a progress bar
+    keep: bool = False, # if it breaks off, keep the episodes that are whole, see `unfinished`
     **more, # whatever else meta.json shall hold
 ) -> EpisodeStore: # the new store, opened
-    "Stream episodes to disk. Raises `ValueError` if one doesn't fit; `path` is then as it was."
+    "Stream episodes to disk. Raises `ValueError` if one doesn't fit; `path` is then as it was, or, with `keep`, has those before it."
     path, ends = Path(path), []
     meta = {'version': 1, 'n': 0, 'action_names': list(action_names), 'fps': fps, 'source': source, 'seed': seed, **more}
     deal = lambda lengths: splits if isinstance(splits, dict) else split_episodes(lengths, seed, splits)
     if why := check_meta({**meta, 'splits': deal([])}, 0, 10**9 if isinstance(splits, dict) else 0): raise ValueError(why)
     free_for(path, STORE_FILES, 'an episode store')
-    with atomic(path) as new:
+    def commit(new):                                                          # meta.json comes last: it says how much of the rest counts
+        with atomic(new/'episode_ends.npy') as p: np.save(p, np.array(ends))
+        with atomic(new/'meta.json') as p: p.write_text(json.dumps(meta | {'n': ends[-1], 'splits': deal(np.diff(ends, prepend=0))}, indent=1), encoding='utf-8')
+    with (unfinished if keep else atomic)(path) as new:
         new.mkdir()
         with NpyWriter(new/'frames.npy') as f, NpyWriter(new/'actions.npy') as a:
             for e in episodes:
                 e_frames, e_actions = check_episode(*e, len(action_names))
-                f.append(e_frames); a.append(e_actions); ends.append(f.n)
+                f.append(e_frames); a.append(e_actions)
+                if keep: f.commit(); a.commit()
+                ends.append(f.n)
+                if keep: commit(new)
                 if tick: tick(len(e_frames))
         if not ends: raise ValueError(f"expected at least one episode for {path}, got none")
-        np.save(new/'episode_ends.npy', np.array(ends))
-        meta |= {'n': f.n, 'splits': deal(np.diff(ends, prepend=0))}
-        (new/'meta.json').write_text(json.dumps(meta, indent=1), encoding='utf-8')
+        if not keep: commit(new)
         cls(new)
     return cls(path)
 

@@ -162,7 +162,7 @@ def record(
     policy: Callable|None = None, # observation → index of an action; random keys, held, if none
     tick: Callable|None = None, # called with the number of new frames after each episode, for a progress bar
 ) -> EpisodeStore: # the recording
-    "Record a game. Raises `ValueError` if its pictures or actions are of no use here; `path` is then as it was."
+    "Record a game; broken off, it leaves what was whole by then. Raises `ValueError` if its pictures or actions are of no use here; `path` is then as it was."
     if n_frames < 10 or size < 8: raise ValueError(f"expected at least 10 frames of at least 8 pixels, got {n_frames} of {size}")
     opened = isinstance(env_id, str)
     env = open_env(env_id) if opened else env_id
@@ -174,4 +174,4 @@ def record(
         actions, names = list_actions(env)
         look = lambda obs: shrink(find(obs) if find else picture_of(env), size)
         played = play_episodes(env, look, actions, policy or HoldKeys(len(actions), seed), n_frames, max(1, n_frames//10), seed)
-        return EpisodeStore.write(path, played, names, fps_of(env), source, seed, tick=tick)
+        return EpisodeStore.write(path, played, names, fps_of(env), source, seed, tick=tick, keep=True)

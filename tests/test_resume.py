@@ -63,3 +63,19 @@ def test_folder_that_may_not_be_written_to(game):
     done = lwm('train', 'tokenizer', '--data', game/'data', '--out', out, '--epochs', 1, check=False)
     out.chmod(0o755)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and list(out.iterdir()) == []
+
+def test_recording(tmp_path):
+    pytest.importorskip('gymnasium', reason='no gymnasium: pip install lightweight_world_model[games]')
+    from lightweight_world_model.data import EpisodeStore
+    left, args = tmp_path/'games.unfinished', ['data', 'record', '--env', 'ALE/Breakout-v5', '--out', tmp_path/'games', '--frames', 20_000]
+    killed(args, (left/'meta.json').exists)
+    store = EpisodeStore(left)
+    assert store.n_episodes >= 1 and store.frames[-1].any()
+    again = lwm(*args, check=False)
+    assert again.returncode == 1 and 'rename it to keep it' in again.stderr and len(again.stderr.splitlines()) == 1
+    left.rename(tmp_path/'mine')
+    p = subprocess.Popen([*LWM, *map(str, args)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    while not (left/'meta.json').exists() and p.poll() is None: time.sleep(.01)
+    p.send_signal(signal.SIGINT)
+    assert 'stopped' in p.communicate()[1] and p.returncode == 130
+    assert EpisodeStore(tmp_path/'games').n_episodes >= 1 and not left.exists()
