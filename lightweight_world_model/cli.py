@@ -10,7 +10,7 @@ __all__ = ['app', 'data_app', 'train_app', 'command', 'in_words', 'Commands', 'm
            'bench_loader', 'bench', 'first_free', 'show_run', 'quickstart']
 
 # %% ../nbs/14_cli.ipynb #2a04f763
-import errno, inspect, re, shutil, sys, warnings
+import errno, inspect, os, re, shutil, sys, warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -103,9 +103,9 @@ def step(
     what: str, # what is going on
     total: float|None = None, # how much there is to do, if known
 ) -> Iterator[Callable]: # call it with how much was done
-    "A bar in a terminal, a line anywhere else."
+    "A bar in a terminal that can draw one, a line anywhere else."
     from rich.progress import Progress, SpinnerColumn, BarColumn, TextColumn, TimeElapsedColumn
-    terminal = sys.stdout.isatty()
+    terminal = sys.stdout.isatty() and os.environ.get('TERM') != 'dumb'
     if not terminal: print(what, flush=True)
     with Progress(SpinnerColumn(), TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn(), disable=not terminal) as bar:
         task = bar.add_task(what, total=total)
@@ -172,6 +172,7 @@ def data_import(
     fps: float = 15, # frames per second to take from a video
     crop: str|None = None, # the part of the picture to keep: left,top,width,height in pixels
     offset: float = 0, # seconds to add to the times in the log
+    calm: int = 10, # for a video: levels of 255 by which pixels may be off without having changed; codecs do that
     strip: Path|None = None, # picture to be made: moments in which a key changes, to see by whether keys and frames belong together
     seed: int = 0, # of which episodes are held out
 ):
@@ -182,7 +183,7 @@ def data_import(
     try: part = tuple(map(int, crop.split(','))) if crop else None
     except ValueError: part = ()
     if part is not None and len(part) != 4: raise typer.BadParameter(f'expected --crop left,top,width,height in whole pixels, got {crop}')
-    with step(f'importing {source}') as tick: store = importing.import_game(source, out, actions, size, fps, part, offset, seed, tick)
+    with step(f'importing {source}') as tick: store = importing.import_game(source, out, actions, size, fps, part, offset, calm, seed, tick)
     print(f'{out}: {store}')
     if strip:
         with atomic(strip) as p: importing.strip(store.frames, store.actions, store.action_names).save(p)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'PICTURES', 'cut_out', 'read_picture', 'in_order', 'pieces', 'read_folder', 'shown_at', 'read_video',
-           'read_keys', 'held', 'actions_of', 'strip', 'in_pieces', 'length_of', 'import_game', 'merge']
+           'calmed', 'read_keys', 'held', 'actions_of', 'strip', 'in_pieces', 'length_of', 'import_game', 'merge']
 
 # %% ../nbs/16_importing.ipynb #imp0002
 import csv, math
@@ -113,6 +113,22 @@ def read_video(
             for f in shown_at(timed, fps): yield cut_out(f.to_ndarray(format='rgb24'), crop, size)
     except (av.FFmpegError, ValueError) as e: raise ValueError(f'{path}: expected a whole video, {e}') from e
 
+# %% ../nbs/16_importing.ipynb #calm002
+def calmed(
+    frames: Iterable, # uint8 `(h, w, 3)` each
+    most: int = 10, # levels of 255 by which a pixel may be off without having changed; 0: all is kept
+    block: int = 8, # pixels; the side of what stays or changes as one
+) -> Iterator[np.ndarray]: # frames
+    "Take out what a codec adds to what stands still."
+    last = None
+    for f in frames:
+        if last is not None:
+            off, (h, w) = np.abs(f.astype(np.int16)-last).max(-1), f.shape[:2]
+            changed = np.maximum.reduceat(np.maximum.reduceat(off, np.arange(0, h, block), 0), np.arange(0, w, block), 1) > most
+            f = np.where(changed[np.arange(h)//block][:, np.arange(w)//block, None], f, last)
+        last = f
+        yield f
+
 # %% ../nbs/16_importing.ipynb #imp0017
 def read_keys(
     path: str|Path, # CSV with a header: time_s,key,event; an event is down or up
@@ -204,13 +220,14 @@ def import_game(
     fps: float = 15, # frames per second that are taken from a video, and at which a person will play
     crop: tuple|None = None, # left, top, width, height of the part to keep, pixels
     offset: float = 0., # seconds to be added to the times in the log
+    calm: int = 10, # for a video: levels of 255 by which pixels may be off without having changed, see `calmed`
     seed: int = 0, # of the splits
     tick=None, # called with the number of new frames after each episode, for a progress bar
 ) -> EpisodeStore:
     "Make a store of pictures. Raises `FileNotFoundError` or `ValueError` with one sentence; `path` is then as it was."
     source = Path(source)
     if not source.exists(): raise FileNotFoundError(f'expected a folder of pictures or a video, got nothing at {source}')
-    if size < 8 or not math.isfinite(offset): raise ValueError(f'expected frames of at least 8 pixels and an offset in seconds, got {size} and {offset}')
+    if size < 8 or not math.isfinite(offset) or calm < 0: raise ValueError(f'expected frames of at least 8 pixels, an offset in seconds, and levels from 0 up, got {size}, {offset} and {calm}')
     if source.is_dir():
         if actions: raise ValueError('expected no log of keys for a folder of pictures: nothing says when each was taken')
         found, names, key = read_folder(source, size, crop), ['nothing'], None
@@ -218,7 +235,7 @@ def import_game(
         events = [(t+offset, k, down) for t, k, down in read_keys(actions)] if actions else []
         n = max(10, int(length_of(source)*fps))
         key, names = actions_of(held(events, np.arange(n+2)/fps), n+1)
-        found = in_pieces(read_video(source, fps, size, crop), pieces(n))
+        found = in_pieces(calmed(read_video(source, fps, size, crop), calm), pieces(n))
     def episodes():
         at = 0
         for f in found:

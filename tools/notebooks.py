@@ -37,6 +37,7 @@ def tidy(cell):
     if cell.cell_type != 'code': return
     cell.outputs = [o for o in cell.outputs if lasts(o)]
     for o in cell.outputs:
+        if o.output_type == 'stream': o.text = o.text.replace('\r\n', '\n')             # what a command says through a terminal
         if 'image/png' in o.get('data', {}): o.data.pop('image/jpeg', None)
 
 def run(path: Path):
