@@ -154,11 +154,23 @@ def data_record(
     frames: int = 40_000, # frames in all
     size: int = 64, # frames become squares of so many pixels
     seed: int = 0, # of the game, the keys and the splits
+    keys: Path|None = None, # what to press, a text file with an action a line, by number or name; random keys, held for a few frames, if none is given
+    option: list[str] = [], # NAME=VALUE, to open the environment with, may be given several times; for Atari frameskip=4 or repeat_action_probability=0
 ):
-    "Record a Gymnasium environment, played with random keys that are held for a few frames."
-    from lightweight_world_model.recording import record
+    "Record a Gymnasium environment. Broken off, it keeps the episodes that were whole."
+    from json import loads
+    from lightweight_world_model.recording import Replay, list_actions, open_env, record
     check_out(out, frames*size*size*3)
-    with step(f'playing {frames:,} frames of {env}', frames) as tick: store = record(env, out, frames, size, seed, tick=tick)
+    def value(v):
+        try: return loads(v)                                            # a number, true, false, or else a word
+        except ValueError: return v
+    if wrong := [o for o in option if '=' not in o]: raise typer.BadParameter(f'expected --option NAME=VALUE, got {wrong[0]}')
+    how, policy = {k: value(v) for k, v in (o.split('=', 1) for o in option)}, None
+    if keys:
+        opened = open_env(env, **how)
+        policy = Replay(keys, list_actions(opened)[1])
+        opened.close()
+    with step(f'playing {frames:,} frames of {env}', frames) as tick: store = record(env, out, frames, size, seed, policy, tick, **how)
     print(f'{out}: {store}')
 
 # %% ../nbs/14_cli.ipynb #imp0001
