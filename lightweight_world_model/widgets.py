@@ -192,6 +192,17 @@ export function player(place, about, ask) {
   });
   const again = add(pad, 'button', 'lwm-again', 'again');
   again.type = 'button'; again.tabIndex = -1;
+  if (about.real) {
+    const views = ['both', 'the dream', 'the real game'], toggle = add(pad, 'button', 'lwm-view', views[0]);
+    let view = 0;
+    toggle.type = 'button'; toggle.tabIndex = -1;
+    toggle.addEventListener('pointerdown', e => {
+      e.preventDefault();
+      view = (view+1) % views.length; toggle.textContent = views[view];
+      canvases.forEach((c, i) => { c.parentElement.hidden = view > 0 && view !== i+1; });
+      stage.focus({preventScroll: true});
+    });
+  }
   let from = null;
   again.addEventListener('pointerdown', e => { e.preventDefault(); todo = {do: 'restart', at: from}; stage.focus({preventScroll: true}); });
 
@@ -297,7 +308,7 @@ PLAYER_CSS = '''
 .lwm-pad button { font: inherit; color: inherit; padding: 3px 12px; border-radius: 4px; border: 1px solid var(--jp-border-color1, #bbb); background: var(--jp-layout-color2, #f3f3f3); cursor: pointer; }
 .lwm-pad button:hover { border-color: var(--jp-brand-color1, #2a7ae2); }
 .lwm-pad button.lwm-on { background: var(--jp-brand-color1, #2a7ae2); border-color: var(--jp-brand-color1, #2a7ae2); color: #fff; }
-.lwm-pad .lwm-again { margin-left: auto; background: none; }
+.lwm-pad .lwm-again { margin-left: auto; } .lwm-pad .lwm-again, .lwm-pad .lwm-view { background: none; }
 .lwm-sliders { padding: 8px 13px 0; display: grid; grid-template-columns: max-content 1fr 40px; gap: 2px 12px; align-items: center; }
 .lwm-sliders label { display: contents; }
 .lwm-sliders input { width: 100%; accent-color: var(--jp-brand-color1, #2a7ae2); } .lwm-sliders output { text-align: right; font-variant-numeric: tabular-nums; }

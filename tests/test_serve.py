@@ -91,5 +91,9 @@ def test_keys_move_the_player(address):
         assert later[0] != dream and later[1] != real
         page.locator('button', has_text='jump left').dispatch_event('pointerdown')          # what a finger does
         page.wait_for_function("document.querySelector('.lwm-doing').textContent === 'jump left'")
+        shown = lambda: page.evaluate("[...document.querySelectorAll('canvas')].map(c => c.offsetParent !== null)")
+        views = []
+        for _ in range(3): page.locator('.lwm-view').dispatch_event('pointerdown'); views.append(shown())
+        assert views == [[True, False], [False, True], [True, True]]                        # the dream, the real game, both
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')          # a phone need not scroll sideways
         browser.close()
