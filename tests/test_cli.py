@@ -11,10 +11,11 @@ from lightweight_world_model.vqvae import PRESETS
 from lightweight_world_model.world import WorldModel
 
 COMMANDS = {
-    '': 'quickstart data train score export serve play bench', 'data': 'make record show', 'train': 'tokenizer dynamics',
-    'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed', 'data show': '--sheet',
-    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard', 'train dynamics': '--data --tokenizer --out --minutes --epochs --seed --device --amp', 'score': '--data --json --pictures --split --quick', 'export': '--out --data',
-    'serve': '--host --port --players', 'play': '--port', 'bench': '--threads'}
+    '': 'quickstart data train score export serve play demo bench', 'data': 'make record import merge show', 'train': 'tokenizer dynamics',
+    'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed --keys --option', 'data show': '--sheet --json',
+    'data import': '--out --actions --size --fps --crop --offset --calm --strip --seed', 'data merge': '--out', 'demo': '--mode --image --json --out --port',
+    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard --resume', 'train dynamics': '--data --tokenizer --out --minutes --epochs --seed --device --amp --resume', 'score': '--data --json --pictures --split --quick', 'export': '--out --data',
+    'serve': '--host --port --players', 'play': '--port', 'bench': '--threads --json'}
 
 # Importing PyTorch takes seconds. So one process has done it, and each command is a fork of that one.
 fork = multiprocessing.get_context('forkserver')
@@ -61,6 +62,27 @@ def test_help(path, tmp_path):
     assert all(re.search(rf'(?m)^  {name}\b', text) for name in COMMANDS[path].split())
     assert set(re.findall(r'(?m)^  (--\w+)', text)) - {'--help', '--install', '--show'} <= set(COMMANDS[path].split())
     if path and path not in ('data', 'train'): assert f'Example:\n    lwm {path}' in text
+
+def test_examples_can_be_typed():
+    from typer.main import get_command
+    from lightweight_world_model.cli import app
+    def leaves(command, path=()):
+        if hasattr(command, 'commands'):
+            for name, c in command.commands.items(): yield from leaves(c, (*path, name))
+        else: yield path, command
+    found = dict(leaves(get_command(app)))
+    assert {' '.join(p) for p in found} == {c for c in COMMANDS if c not in ('', 'data', 'train')}
+    for path, command in found.items():
+        words = shlex.split(command.epilog.splitlines()[-1])
+        assert words[:len(path)+1] == ['lwm', *path]
+        command.make_context(path[-1], words[len(path)+1:])                   # raises for an option that isn't there
+
+def test_shell_completion(tmp_path):
+    import subprocess
+    done = subprocess.run([sys.executable, '-c', 'from lightweight_world_model.cli import main; main()'], capture_output=True, text=True,
+                          env={**os.environ, '_LWM_COMPLETE': 'complete_bash', 'COMP_WORDS': 'lwm data m', 'COMP_CWORD': '2'})
+    assert done.stdout.split() == ['make', 'merge'] and done.returncode == 0
+
 
 def test_help_names_the_presets(tmp_path):
     text = run('train tokenizer --help', tmp_path)[0]
@@ -155,7 +177,7 @@ def broken(done):
     ('data record --env Pendulum-v1 --out new', 1, 'expected discrete actions, got Box'),
     ('data record --env no_such_package:Game-v0 --out new', 1, 'no_such_package, which is not installed'),
     ('data record --env ALE/Breakout-v5 --out data/game', 1, 'data/game exists already'),
-    ('data import x', 2, "No such command 'import'"),
+    ('data invent x', 2, "No such command 'invent'"),
     ('train tokenizer --data data/game --out new --preset huge', 1, 'nano'),
     ('train tokenizer --data data/game --out new --minutes 1 --epochs 1', 2, 'got both'),
     ('train tokenizer --data data/game --out new --minutes 0', 2, 'positive'),
@@ -205,5 +227,5 @@ def test_ctrl_c(done, tmp_path):
     while p.is_alive() and 'round 1' not in (tmp_path/'.stdout').read_text(): time.sleep(.05)
     os.kill(p.pid, signal.SIGINT)
     assert 'stopped' in finish(p, tmp_path, 130)[1]
-    assert set(files(tmp_path)) <= {'run', 'run/tokenizer.safetensors', 'run/history.csv'}
+    assert set(files(tmp_path)) <= {'run', 'run/tokenizer.safetensors', 'run/history.csv', 'run/checkpoint.safetensors'}
     if (tmp_path/'run/tokenizer.safetensors').exists(): load_tokenizer(tmp_path/'run')
