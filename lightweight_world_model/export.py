@@ -219,7 +219,7 @@ async function answer(what) {
 }
 await restart();
 document.getElementById('waiting').remove();
-player(document.body, {names: about.action_names, fps: about.fps, size: about.size, table: about.keys, rows: 0, real: false}, answer);
+player(document.body, {names: about.action_names, fps: about.fps, size: about.size, table: about.keys, rows: 0, real: false, title: 'the dream'}, answer);
 '''
 
 # %% ../nbs/11_export.ipynb #e4d81220

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .core import *
 from .training import redraw
-from .widgets import PLAYER_CSS, PLAYER_JS, DreamSession, answer, key_table
+from .widgets import PLAYER_CSS, PLAYER_JS, DreamSession, about_player, answer
 from .world import WorldModel
 
 # %% ../nbs/12_serve.ipynb #838065d2
@@ -153,10 +153,25 @@ def picture_routes(app, hall):
         return dict(frames=[base64.b64encode(png_of(f)).decode() for f in dreamt])
 
 # %% ../nbs/12_serve.ipynb #1678c161
+async def converse(ws, session, about, idle, longest):
+    "`{'do': 'step', 'action': 2}` → facts as JSON, then the frames, RGB bytes, as many as `frames` says; until they go, fall silent or have had their time."
+    from fastapi import WebSocketDisconnect
+    began = time.monotonic()
+    try:
+        await ws.send_json(about)
+        while time.monotonic()-began < longest:
+            try: ask = await asyncio.wait_for(ws.receive_json(), idle)
+            except asyncio.TimeoutError: return await ws.close(1000, 'nobody played')
+            except (ValueError, KeyError): return await ws.close(1003, 'expected JSON')
+            facts, frames = await asyncio.to_thread(answer, session, ask if isinstance(ask, dict) else {})
+            await ws.send_json(facts | {'frames': len(frames)})
+            for f in frames: await ws.send_bytes(f)
+        await ws.close(1000, 'your time is over')
+    except WebSocketDisconnect: pass
+
 def play_route(app, hall):
-    "WS /play: `{'do': 'step', 'action': 2}` → facts as JSON, then the frames, RGB bytes, as many as `frames` says."
-    from fastapi import WebSocket, WebSocketDisconnect
-    from starlette.concurrency import run_in_threadpool
+    "WS /play: a dream for everybody who comes."
+    from fastapi import WebSocket
     @app.websocket('/play')
     async def play(ws: WebSocket, world: str|None = None):
         await ws.accept()
@@ -165,22 +180,13 @@ def play_route(app, hall):
         except ValueError as e: return await ws.close(1008, str(e)[:120])
         hall.players += 1
         try:
-            session, began = await run_in_threadpool(DreamSession, w, None, 300), time.monotonic()
-            await ws.send_json(dict(names=w.action_names, fps=w.fps, size=w.size, table=key_table(w.action_names), rows=0, real=session.game is not None))
-            while time.monotonic()-began < hall.longest:
-                try: ask = await asyncio.wait_for(ws.receive_json(), hall.idle)
-                except asyncio.TimeoutError: return await ws.close(1000, 'nobody played')
-                except (ValueError, KeyError): return await ws.close(1003, 'expected JSON')
-                facts, frames = await run_in_threadpool(answer, session, ask if isinstance(ask, dict) else {})
-                await ws.send_json(facts | {'frames': len(frames)})
-                for f in frames: await ws.send_bytes(f)
-            await ws.close(1000, 'an hour is over')
-        except WebSocketDisconnect: pass
+            session = await asyncio.to_thread(DreamSession, w, None, 300)
+            await converse(ws, session, about_player(w, session), hall.idle, hall.longest)
         finally: hall.players -= 1
 
 # %% ../nbs/12_serve.ipynb #e8882f74
 PAGE = '''<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Play a dream</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Play</title>
 <style>body { margin: 8px auto; max-width: 620px; } #bar { font: 14px system-ui, sans-serif; padding: 4px 8px; display: flex; gap: 12px; }@CSS@</style>
 <div id="bar"><select id="which" hidden></select><span id="state">connecting …</span></div>
 <script type="module">
@@ -200,7 +206,7 @@ socket.onmessage = e => {
   if (typeof e.data !== 'string') { frames.push(new Uint8Array(e.data)); return finish(); }
   if (about) { facts = JSON.parse(e.data); return finish(); }
   about = JSON.parse(e.data);
-  state.textContent = 'A network dreams this; the keys are yours.';
+  state.textContent = about.says;
   player(document.body, about, what => new Promise(resolve => { done = resolve; socket.send(JSON.stringify(what)); }));
 };
 socket.onclose = e => { state.textContent = 'The connection is closed. '+e.reason+' Reload to play again.'; };
@@ -208,15 +214,26 @@ socket.onclose = e => { state.textContent = 'The connection is closed. '+e.reaso
 </html>
 '''
 
+def page_routes(app, worlds):
+    "The page, its script, and what there is to play, as `worlds()` says."
+    from fastapi import Response
+    from fastapi.responses import HTMLResponse
+    @app.get('/worlds')
+    def list_worlds(): return worlds()
+    @app.get('/', response_class=HTMLResponse)
+    def page(): return PAGE.replace('@CSS@', PLAYER_CSS)
+    @app.get('/player.js')
+    def script(): return Response(PLAYER_JS, media_type='text/javascript')
+
 # %% ../nbs/12_serve.ipynb #50985b2e
 def make_app(
     hall: Hall,
 ): # a FastAPI application
     "The server. Raises `ImportError` without fastapi."
     need('fastapi', 'serve')
-    from fastapi import FastAPI, Request, Response
+    from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import HTMLResponse, JSONResponse
+    from fastapi.responses import JSONResponse
     app = FastAPI(title='lightweight_world_model', description='Worlds that were learnt: redraw, predict, play.')
     app.add_middleware(BodyLimit)
     def error(status, message): return JSONResponse({'error': {'status': status, 'message': message}}, status)
@@ -230,12 +247,7 @@ def make_app(
 
     @app.get('/health')
     def health(): return dict(status='ok', worlds=list(hall.worlds), players=hall.players, most_players=hall.most)
-    @app.get('/worlds')
-    def worlds(): return [describe(n, w) for n, w in hall.worlds.items()]
-    @app.get('/', response_class=HTMLResponse)
-    def page(): return PAGE.replace('@CSS@', PLAYER_CSS)
-    @app.get('/player.js')
-    def script(): return Response(PLAYER_JS, media_type='text/javascript')
+    page_routes(app, lambda: [describe(n, w) for n, w in hall.worlds.items()])
     picture_routes(app, hall)
     play_route(app, hall)
     return app

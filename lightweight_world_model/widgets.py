@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'KEYS', 'PLAYER_JS', 'PLAYER_CSS', 'action_for', 'key_table', 'real_game', 'real_start', 'DreamSession',
-           'answer', 'DreamPlayer']
+           'answer', 'Player', 'about_player', 'DreamPlayer']
 
 # %% ../nbs/10_widgets.ipynb #2d982b9c
 import time
@@ -157,7 +157,7 @@ export function player(place, about, ask) {
   stage.tabIndex = 0;
   stage.dataset.lmSuppressShortcuts = 'true';
   const screens = add(stage, 'div', 'lwm-screens');
-  const canvases = (about.real ? ['the dream', 'the real game'] : ['the dream']).map(title => {
+  const canvases = (about.real ? [about.title, 'the real game'] : [about.title]).map(title => {
     const figure = add(screens, 'figure');
     const canvas = add(figure, 'canvas');
     canvas.width = canvas.height = about.size;
@@ -193,7 +193,7 @@ export function player(place, about, ask) {
   const again = add(pad, 'button', 'lwm-again', 'again');
   again.type = 'button'; again.tabIndex = -1;
   if (about.real) {
-    const views = ['both', 'the dream', 'the real game'], toggle = add(pad, 'button', 'lwm-view', views[0]);
+    const views = ['both', about.title, 'the real game'], toggle = add(pad, 'button', 'lwm-view', views[0]);
     let view = 0;
     toggle.type = 'button'; toggle.tabIndex = -1;
     toggle.addEventListener('pointerdown', e => {
@@ -318,21 +318,37 @@ PLAYER_CSS = '''
 try: from anywidget import AnyWidget
 except ImportError: AnyWidget = object                 # then making a `DreamPlayer` says what to install
 
-class DreamPlayer(AnyWidget):
-    "A dream to be played in a notebook: click it, then use the keys. Raises `ImportError` without anywidget."
+class Player(AnyWidget):
+    "Something to be played in a notebook: click it, then use the keys. Raises `ImportError` without anywidget."
     _esm, _css = PLAYER_JS, PLAYER_CSS
     about = traitlets.Dict().tag(sync=True)
     def __init__(self,
-        world: WorldModel, # its running dream becomes the player's
-        store: EpisodeStore|None = None, # held-out frames to begin from
+        session, # what is played, see `answer`
+        about: dict, # what the page has to know: names, fps, size, table, rows, real, title, says
     ):
         need('anywidget', 'play')
-        self.session = DreamSession(world, store)
-        super().__init__(about=dict(names=world.action_names, fps=world.fps, size=world.size, table=key_table(world.action_names),
-                                    rows=len(self.session.rows), real=self.session.game is not None))
+        self.session = session
+        super().__init__(about=about)
         self.on_msg(self._asked)
 
     def _asked(self, _, ask, buffers):
         try: facts, pixels = answer(self.session, ask)
         except Exception as e: facts, pixels = {'error': f'{type(e).__name__}: {e}'}, []             # a page that waits has to be answered
         self.send({**facts, 'view': ask.get('view')}, pixels)
+
+def about_player(
+    world: WorldModel,
+    session: DreamSession,
+) -> dict: # what a page has to know to play it
+    "A dream, as a page introduces it."
+    return dict(names=world.action_names, fps=world.fps, size=world.size, table=key_table(world.action_names), rows=len(session.rows),
+                real=session.game is not None, title='the dream', says='A network dreams this; the keys are yours.')
+
+class DreamPlayer(Player):
+    "A dream to be played in a notebook."
+    def __init__(self,
+        world: WorldModel, # its running dream becomes the player's
+        store: EpisodeStore|None = None, # held-out frames to begin from
+    ):
+        session = DreamSession(world, store)
+        super().__init__(session, about_player(world, session))
