@@ -3,10 +3,10 @@
 # make lab     the course in JupyterLab
 # make docs    the site, in _docs/
 # Another Python: make demo PYTHON=python3.12    More for pip: make demo PIP_ARGS="--extra-index-url URL"
-# More for lwm quickstart: make demo ARGS="--minutes 3"
+# A better game takes longer, as lwm quickstart does: make demo ARGS="--minutes 8"
 PYTHON ?= python3
-PIP_ARGS ?=
-ARGS ?=
+PIP_ARGS ?= --minutes 3
+ARGS ?= --minutes 3
 BIN := $(CURDIR)/.venv/bin
 export PYTHON PIP_ARGS
 export PATH := $(BIN):$(PATH)

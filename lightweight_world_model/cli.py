@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'data_app', 'train_app', 'command', 'in_words', 'Commands', 'main', 'check_out', 'write_json', 'step', 'rounds',
-           'data_make', 'data_record', 'data_import', 'data_merge', 'data_show', 'open_store', 'budget_of', 'device_of',
-           'train_tokenizer', 'train_dynamics', 'open_model', 'score', 'export', 'listen', 'run_server', 'serve',
-           'play', 'demo', 'serve_page', 'fastest', 'bench_quantizer', 'convolution_rate', 'bench_training',
-           'bench_loader', 'bench', 'first_free', 'show_run', 'quickstart']
+           'data_make', 'data_record', 'data_import', 'data_split', 'data_merge', 'data_label', 'data_show',
+           'open_store', 'budget_of', 'device_of', 'train_tokenizer', 'train_dynamics', 'open_model', 'score', 'export',
+           'listen', 'record_person', 'run_server', 'serve', 'play', 'demo', 'serve_page', 'fastest', 'bench_quantizer',
+           'convolution_rate', 'bench_training', 'bench_loader', 'bench', 'first_free', 'show_run', 'quickstart']
 
 # %% ../nbs/14_cli.ipynb #2a04f763
 import errno, inspect, os, re, shutil, sys, warnings
@@ -156,8 +156,13 @@ def data_record(
     seed: int = 0, # of the game, the keys and the splits
     keys: Path|None = None, # what to press, a text file with an action a line, by number or name; random keys, held for a few frames, if none is given
     option: list[str] = [], # NAME=VALUE, to open the environment with, may be given several times; for Atari frameskip=4 or repeat_action_probability=0
+    skip: int = 1, # steps for which an action is held; all but the last go unseen
+    workers: int = 1, # games that run at once, each in a process of its own
+    play: bool = False, # play it yourself, on a page in a browser, until there are enough frames or Ctrl-C
+    port: int = 0, # for --play: to listen on; 0 takes any that is free
 ):
     "Record a Gymnasium environment. Broken off, it keeps the episodes that were whole."
+    if play and (keys or workers > 1): raise typer.BadParameter('--play is for a person, --keys and --workers are for a machine: expected one of them')
     from json import loads
     from lightweight_world_model.recording import Replay, list_actions, open_env, record
     check_out(out, frames*size*size*3)
@@ -170,7 +175,9 @@ def data_record(
         opened = open_env(env, **how)
         policy = Replay(keys, list_actions(opened)[1])
         opened.close()
-    with step(f'playing {frames:,} frames of {env}', frames) as tick: store = record(env, out, frames, size, seed, policy, tick, **how)
+    with step(f'{"recording what you play" if play else "playing"}: {frames:,} frames of {env}', frames) as tick:
+        if play: store = record_person(env, out, frames, size, seed, skip, port, tick, how)
+        else: store = record(env, out, frames, size, seed, policy, tick, skip, workers, **how)
     print(f'{out}: {store}')
 
 # %% ../nbs/14_cli.ipynb #imp0001
@@ -201,6 +208,23 @@ def data_import(
         with atomic(strip) as p: importing.strip(store.frames, store.actions, store.action_names).save(p)
         print(f'wrote {strip}: a key must show in the frame after the one that it stands under; if it does not, import again with another --offset')
 
+@command(data_app, 'split', 'lwm data split data/both --episodes 40 --out data/first --rest data/others')
+def data_split(
+    data: Path, # folder with recorded episodes
+    *,
+    episodes: int, # how many go to --out; all others go to --rest
+    out: Path, # folder to be made
+    rest: Path, # folder to be made
+):
+    "Take a recording apart; what was held out stays held out."
+    from lightweight_world_model.data import EpisodeStore
+    from lightweight_world_model.importing import part
+    store = EpisodeStore(data)
+    if not 0 < episodes < store.n_episodes: raise typer.BadParameter(f'expected from 1 to {store.n_episodes-1} episodes of {store.n_episodes}, got {episodes}')
+    for place in out, rest: check_out(place, store.frames.nbytes)
+    with step('splitting', len(store)) as tick: parts = part(store, range(episodes), out, tick), part(store, range(episodes, store.n_episodes), rest, tick)
+    for place, p in zip((out, rest), parts): print(f'{place}: {p}')
+
 @command(data_app, 'merge', 'lwm data merge data/monday data/tuesday --out data/both')
 def data_merge(
     stores: list[Path], # folders with recorded episodes, of equal size and rate
@@ -216,6 +240,26 @@ def data_merge(
     print(f'{out}: {store}')
 
 # %% ../nbs/14_cli.ipynb #0a8d06a5
+@command(data_app, 'label', 'lwm data label data/film --tokenizer runs/film --out data/guessed')
+def data_label(
+    data: Path, # folder with episodes whose keys are unknown
+    *,
+    tokenizer: Path, # folder of a tokenizer trained on them, or its .safetensors file
+    out: Path, # folder to be made: the same episodes, with guessed actions
+    actions: int = 8, # how many there shall be
+    minutes: float|None = None, # train for so many minutes; 10 if --epochs is not given either
+    epochs: int|None = None, # or: go over the data so many times
+    seed: int = 0, # of all that is random
+):
+    "Guess what was pressed: latent actions, learnt from pairs of frames."
+    minutes, budget = budget_of(minutes, epochs)
+    from lightweight_world_model import latent, training
+    model, _ = training.load_tokenizer(tokenizer)
+    store = open_store(data, 'train', 'valid')
+    check_out(out, store.frames.nbytes + 2*len(store)*model.tokens_per_frame)
+    with step(f'guessing what was pressed, for {budget}', 1) as tick, rounds(tick): labelled = latent.label(store, model, out, actions, minutes, epochs, seed)
+    print(f'{out}: {labelled}')
+
 @command(data_app, 'show', 'lwm data show data/game --sheet sheet.png')
 def data_show(
     data: Path, # folder with recorded episodes
@@ -410,6 +454,36 @@ def listen(
         s.close()
         raise OSError(f'expected an address to listen on, got {host} and port {port}: {e}') from e
     return s
+
+def record_person(
+    env: str, # a Gymnasium id
+    out: Path, # folder to be made
+    frames: int, # that are enough
+    size: int, # of a frame, pixels
+    seed: int, # of the game and the splits
+    skip: int, # steps for which an action is held
+    port: int, # 0: any that is free
+    tick: Callable, # called with the number of new frames after each episode
+    how: dict, # to open the environment with
+): # an `EpisodeStore`
+    "Show a game on a page on this machine, and write down what is played there."
+    from lightweight_world_model.core import need
+    for module in 'fastapi', 'uvicorn', 'websockets': need(module, 'serve')
+    import threading, webbrowser, uvicorn
+    from lightweight_world_model.data import EpisodeStore
+    from lightweight_world_model.recording import LiveGame, live_app, opened
+    with opened(env, **how) as (game, look):
+        live = LiveGame(game, look, size, seed, skip)
+        s = listen('127.0.0.1', port)
+        server = uvicorn.Server(uvicorn.Config(live_app(live), log_level='warning', lifespan='off', ws_max_size=65_536, timeout_graceful_shutdown=2))
+        page = threading.Thread(target=server.run, args=([s],), daemon=True)
+        page.start()
+        print(f'http://127.0.0.1:{s.getsockname()[1]}/ to play; Ctrl-C ends it', flush=True)
+        if sys.stdout.isatty(): webbrowser.open(f'http://127.0.0.1:{s.getsockname()[1]}/')
+        try: return EpisodeStore.write(out, live.episodes(frames), live.names, live.about()['fps'], env, seed, tick=tick, keep=True)
+        finally:
+            server.should_exit = True
+            page.join(5)
 
 def run_server(
     names: list, # worlds: folders of runs, .safetensors files, or names of worlds that come with the library

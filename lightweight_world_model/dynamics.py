@@ -247,6 +247,13 @@ def look(self: Dynamics,
     return tokens, pixels, ((frames-usual).unflatten(-1, (3, -1)).abs().amax(-2) > .03).float()
 
 @patch
+def press(self: Dynamics,
+    actions: torch.Tensor, # the one taken now, then those before it, `(b, frames)`
+) -> torch.Tensor: # `(b, width)`
+    "What the keys mean to the body."
+    return sum(e(a) for e, a in zip(self.acts, actions.unbind(1)))
+
+@patch
 def think(self: Dynamics,
     pixels: torch.Tensor, # of `look`
     masks: torch.Tensor, # of `look`
@@ -255,7 +262,7 @@ def think(self: Dynamics,
     "The body, up to its last block."
     of_pixels, of_masks = self.patches.weight.split([pixels.flatten(3).shape[-1], masks.flatten(3).shape[-1]], 1)
     x = F.linear(pixels.flatten(3), of_pixels, self.patches.bias) + F.linear(masks.flatten(3), of_masks) + self.place
-    x = x + sum(e(a) for e, a in zip(self.acts, actions.unbind(1)))[:, None, None]
+    x = x + self.press(actions)[:, None, None]
     for block in self.blocks[:-1]: x = block(x)
     return x
 
@@ -598,7 +605,7 @@ def after_loss(self: DreamPool):
 # %% ../nbs/07_dynamics.ipynb #dyn0067
 def matrices_and_others(model: Dynamics) -> list:
     "Its parameters in two groups: the matrices of the body, for `Muon`, and all others."
-    is_matrix = lambda n, p: p.ndim == 2 and n.startswith(('patches', 'blocks', 'up'))
+    is_matrix = lambda n, p: p.ndim == 2 and n.startswith(('patches', 'blocks', 'up', 'eye'))
     return [[p for n, p in model.named_parameters() if is_matrix(n, p) == m] for m in (True, False)]
 
 class DynamicsLearner(ResumableLearner):

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'PICTURES', 'cut_out', 'read_picture', 'in_order', 'pieces', 'read_folder', 'shown_at', 'read_video',
-           'calmed', 'read_keys', 'held', 'actions_of', 'strip', 'in_pieces', 'length_of', 'import_game', 'merge']
+           'calmed', 'read_keys', 'held', 'actions_of', 'strip', 'in_pieces', 'length_of', 'import_game', 'part',
+           'merge']
 
 # %% ../nbs/16_importing.ipynb #imp0002
 import csv, math
@@ -245,6 +246,20 @@ def import_game(
     return EpisodeStore.write(path, episodes(), names, fps, source.name, seed, tick=tick, offset=offset)
 
 # %% ../nbs/16_importing.ipynb #imp0031
+def part(
+    store: EpisodeStore,
+    episodes: list[int], # which; `ValueError` for none, or one that isn't there
+    path: str|Path, # the store to be made
+    tick=None, # called with the number of new frames after each episode
+) -> EpisodeStore: # with these episodes, in this order, each in the split that it had
+    "Some episodes of a store, as a store of their own."
+    if wrong := [e for e in episodes if not 0 <= e < store.n_episodes]: raise ValueError(f'expected episodes from 0 to {store.n_episodes-1}, got {wrong[0]}')
+    m, at = store.meta, {e: i for i, e in enumerate(episodes)}
+    kept = lambda es: [at[int(e)] for e in es if int(e) in at]
+    more = ({'levels': [m['levels'][e] for e in episodes]} if 'levels' in m else {}) | ({'reckless': kept(m['reckless'])} if 'reckless' in m else {})
+    splits = {k: kept(store.split(k)) for k in ('train', 'valid', 'test')}
+    return EpisodeStore.write(path, map(store.episode, episodes), m['action_names'], m['fps'], m['source'], m['seed'], splits, tick=tick, **more)
+
 def merge(
     stores: list[EpisodeStore], # `ValueError` unless their frames are alike in size and rate
     path: str|Path, # the store to be made

@@ -285,12 +285,12 @@ class Checkpoint(Callback):
         path: str|Path, # ends in .safetensors
         run: dict, # what must be the same to go on: sizes, seed, budget, data; plain JSON
         resume: bool = False, # go on from the file
-    ): self.path, self.run, self.resume = Path(path), json.loads(json.dumps(run)), resume
+    ): self.path, self.same, self.resume = Path(path), json.loads(json.dumps(run)), resume        # not `run`: by that name fastai switches callbacks off
     def keepers(self): return [(type(cb).__name__, cb, k) for cb in self.learn.cbs for k in getattr(cb, 'keeps', ())]       # what callbacks want to be kept
     def after_epoch(self):
         kept = {f'{name}.{k}': v.get_state() if isinstance(v := getattr(cb, k, None), torch.Generator) else v for name, cb, k in self.keepers()}
         state, tensors = dict(model=self.model.state_dict(), opt=self.opt.state_dict(), kept=kept, random=torch.get_rng_state(), epoch=self.epoch, batches=self.dls.train.epoch), {}
-        about = dict(format='lightweight_world_model', version='1', kind='checkpoint', run=json.dumps(self.run), state=json.dumps(take_apart(state, tensors)))
+        about = dict(format='lightweight_world_model', version='1', kind='checkpoint', run=json.dumps(self.same), state=json.dumps(take_apart(state, tensors)))
         with atomic(self.path) as p:
             try: save_file(tensors, p, metadata=about)
             except SafetensorError as e: raise OSError(f'{self.path} could not be written: {e}') from e
@@ -315,8 +315,8 @@ def read(self: Checkpoint) -> dict:
             about = f.metadata() or {}
             if about.get('kind') != 'checkpoint' or about.get('version') != '1': raise ValueError('expected a checkpoint of version 1, got another kind of file')
             old = json.loads(about['run'])
-            if other := [k for k in {**old, **self.run} if old.get(k) != self.run.get(k)]:
-                raise ValueError(f"expected to go on with the run that was begun, got another {other[0]}: {self.run.get(other[0])}, where it was {old.get(other[0])}")
+            if other := [k for k in {**old, **self.same} if old.get(k) != self.same.get(k)]:
+                raise ValueError(f"expected to go on with the run that was begun, got another {other[0]}: {self.same.get(other[0])}, where it was {old.get(other[0])}")
             return put_together(json.loads(about['state']), {k: f.get_tensor(k) for k in f.keys()})
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{self.path}: {e}') from e
 

@@ -11,9 +11,9 @@ from lightweight_world_model.vqvae import PRESETS
 from lightweight_world_model.world import WorldModel
 
 COMMANDS = {
-    '': 'quickstart data train score export serve play demo bench', 'data': 'make record import merge show', 'train': 'tokenizer dynamics',
-    'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed --keys --option', 'data show': '--sheet --json',
-    'data import': '--out --actions --size --fps --crop --offset --calm --strip --seed', 'data merge': '--out', 'demo': '--mode --image --json --out --port',
+    '': 'quickstart data train score export serve play demo bench', 'data': 'make record import split merge label show', 'train': 'tokenizer dynamics',
+    'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed --keys --option --skip --workers --play --port', 'data show': '--sheet --json',
+    'data import': '--out --actions --size --fps --crop --offset --calm --strip --seed', 'data merge': '--out', 'data label': '--tokenizer --out --actions --minutes --epochs --seed', 'data split': '--episodes --out --rest', 'demo': '--mode --image --json --out --port',
     'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard --resume', 'train dynamics': '--data --tokenizer --out --minutes --epochs --seed --device --amp --resume', 'score': '--data --json --pictures --split --quick', 'export': '--out --data',
     'serve': '--host --port --players', 'play': '--port', 'bench': '--threads --json'}
 

@@ -1,6 +1,9 @@
 "A training that is killed, at whatever moment, goes on to the very weights that it would have had."
-import os, signal, subprocess, sys, time
+import os, resource, signal, subprocess, sys, time
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from safetensors.numpy import load_file
@@ -54,6 +57,41 @@ def test_dynamics(game):
     assert other.returncode == 1 and 'another seed: 7, where it was 0' in other.stderr and len(other.stderr.splitlines()) == 1
     lwm(*train('torn_world', '--resume'))
     assert same(game/'whole_world'/'dynamics.safetensors', out/'dynamics.safetensors') == []
+
+def test_disk_full(game):
+    def train(*more): return ['train', 'tokenizer', '--data', game/'data', '--out', game/'full', '--epochs', 3, *more]
+    left = game/'full'/'checkpoint.safetensors'
+    killed(train(), left.exists)
+    files = {p: p.read_bytes() for p in (left, left.with_name('tokenizer.safetensors'))}
+    small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))                 # no file may grow beyond one megabyte
+    done = lwm(*train('--resume'), check=False, preexec_fn=small)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and 'safetensors' in done.stderr
+    assert {p: p.read_bytes() for p in files} == files
+    assert {p.name for p in left.parent.iterdir()} == {left.name, 'tokenizer.safetensors', 'history.csv'}
+    lwm(*train('--resume'))
+    assert same(game/'whole'/'tokenizer.safetensors', game/'full'/'tokenizer.safetensors') == []
+
+def test_minutes(game, monkeypatch):
+    "With a budget by the clock, what was spent before is spent."
+    from fastai.basics import Callback
+    from lightweight_world_model import training
+    from lightweight_world_model.data import EpisodeStore
+    from lightweight_world_model.vqvae import preset
+    ticks, store = count(), EpisodeStore(game/'data')
+    monkeypatch.setattr(training, 'time', SimpleNamespace(monotonic=lambda: float(next(ticks)), perf_counter=time.perf_counter))     # a second passes whenever somebody looks
+    class Steps(Callback):
+        order, n = 100, 0
+        def __init__(self, last): self.last = last
+        def after_batch(self): self.n += self.training
+        def after_epoch(self):
+            if self.epoch == self.last: raise KeyboardInterrupt
+    def train(resume, last=None):
+        steps = Steps(last)
+        learn = training.TokenizerLearner(training.tokenizer_dls(store), training.start_tokenizer(store, preset('nano')), cbs=[training.Checkpoint(game/'clock.safetensors', {}, resume), steps])
+        with learn.no_bar(), learn.no_logging(), suppress(KeyboardInterrupt): training.fit_tokenizer(learn, minutes=3)
+        return steps.n
+    whole, before, after = train(False), train(False, last=3), train(True)
+    assert whole > 40 and .3*whole < before < .6*whole and abs(before + after - whole) < 4
 
 @pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, 'geteuid') else True, reason='root may write everywhere, and Windows has no such rights')
 def test_folder_that_may_not_be_written_to(game):

@@ -97,3 +97,34 @@ def test_keys_move_the_player(address):
         assert views == [[True, False], [False, True], [True, True]]                        # the dream, the real game, both
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')          # a phone need not scroll sideways
         browser.close()
+
+@pytest.mark.skipif(CHROMIUM is None, reason='no Chromium on this machine: apt-get install chromium')
+def test_a_person_plays_into_a_store(tmp_path):
+    playwright = pytest.importorskip('playwright.sync_api', reason='no playwright: pip install playwright')
+    pytest.importorskip('ale_py', reason='no ale_py: pip install lightweight_world_model[games]')
+    from lightweight_world_model.data import EpisodeStore
+    recorder = subprocess.Popen([sys.executable, '-c', 'from lightweight_world_model.cli import main; main()', 'data', 'record', '--env', 'ALE/Breakout-v5', '--out', str(tmp_path/'mine'), '--play'],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    try:
+        recorder.stdout.readline()
+        address = re.match(r'(http://127\.0\.0\.1:\d+/) to play', recorder.stdout.readline())[1]
+        with playwright.sync_playwright() as p:
+            browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+            page = browser.new_page()
+            page.goto(address)
+            page.wait_for_function("document.querySelector('.lwm-count')?.textContent === 'frame 0'", timeout=60_000)
+            assert page.locator('canvas').count() == 1 and 'recorded' in page.inner_text('#state')
+            page.click('canvas')
+            page.keyboard.down('ArrowRight')
+            page.wait_for_function("Number(document.querySelector('.lwm-count').textContent.split(' ')[1]) >= 30", timeout=60_000)
+            assert page.inner_text('.lwm-doing') == 'RIGHT'
+            browser.close()
+        recorder.send_signal(signal.SIGINT)
+        said = recorder.communicate(timeout=30)
+    finally: recorder.kill()
+    assert (recorder.returncode, said[1]) == (0, '')
+    store = EpisodeStore(tmp_path/'mine')
+    assert len(store) >= 30 and store.action_names == ['NOOP', 'FIRE', 'RIGHT', 'LEFT'] and store.meta['fps'] == 15
+    assert (store.actions[-25:-1] == 2).all()
+    paddle = [(f[57:60, 3:61, 0] > 150).any(0).nonzero()[0].mean() for f in store.frames[[0, -1]]]
+    assert paddle[1] > paddle[0] + 10                                        # it went where the key asked it to go
