@@ -5,7 +5,7 @@
 # Another Python: make demo PYTHON=python3.12    More for pip: make demo PIP_ARGS="--extra-index-url URL"
 # A better game takes longer, as lwm quickstart does: make demo ARGS="--minutes 8"
 PYTHON ?= python3
-PIP_ARGS ?= --minutes 3
+PIP_ARGS ?=
 ARGS ?= --minutes 3
 BIN := $(CURDIR)/.venv/bin
 export PYTHON PIP_ARGS

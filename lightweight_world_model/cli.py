@@ -6,7 +6,7 @@
 __all__ = ['app', 'data_app', 'train_app', 'command', 'in_words', 'Commands', 'main', 'check_out', 'write_json', 'step', 'rounds',
            'data_make', 'data_record', 'data_import', 'data_split', 'data_merge', 'data_label', 'data_show',
            'open_store', 'budget_of', 'device_of', 'train_tokenizer', 'train_dynamics', 'open_model', 'score', 'export',
-           'listen', 'record_person', 'run_server', 'serve', 'play', 'demo', 'serve_page', 'fastest', 'bench_quantizer',
+           'listen', 'run_server', 'record_person', 'serve', 'play', 'demo', 'serve_page', 'fastest', 'bench_quantizer',
            'convolution_rate', 'bench_training', 'bench_loader', 'bench', 'first_free', 'show_run', 'quickstart']
 
 # %% ../nbs/14_cli.ipynb #2a04f763
@@ -146,6 +146,7 @@ def data_make(
     with step(f'playing {frames:,} frames', frames) as tick: store = make_game_data(out, frames, seed, episode_len=100, tick=tick)
     print(f'{out}: {store}')
 
+# %% ../nbs/14_cli.ipynb #rec0001
 @command(data_app, 'record', 'lwm data record --env ALE/Breakout-v5 --out data/breakout --frames 2000')
 def data_record(
     *,
@@ -208,6 +209,7 @@ def data_import(
         with atomic(strip) as p: importing.strip(store.frames, store.actions, store.action_names).save(p)
         print(f'wrote {strip}: a key must show in the frame after the one that it stands under; if it does not, import again with another --offset')
 
+# %% ../nbs/14_cli.ipynb #imp0001b
 @command(data_app, 'split', 'lwm data split data/both --episodes 40 --out data/first --rest data/others')
 def data_split(
     data: Path, # folder with recorded episodes
@@ -221,6 +223,7 @@ def data_split(
     from lightweight_world_model.importing import part
     store = EpisodeStore(data)
     if not 0 < episodes < store.n_episodes: raise typer.BadParameter(f'expected from 1 to {store.n_episodes-1} episodes of {store.n_episodes}, got {episodes}')
+    if out.absolute() == rest.absolute(): raise typer.BadParameter(f'expected two folders, got {out} twice')
     for place in out, rest: check_out(place, store.frames.nbytes)
     with step('splitting', len(store)) as tick: parts = part(store, range(episodes), out, tick), part(store, range(episodes, store.n_episodes), rest, tick)
     for place, p in zip((out, rest), parts): print(f'{place}: {p}')
@@ -253,11 +256,11 @@ def data_label(
 ):
     "Guess what was pressed: latent actions, learnt from pairs of frames."
     minutes, budget = budget_of(minutes, epochs)
-    from lightweight_world_model import latent, training
+    from lightweight_world_model import latent_actions, training
     model, _ = training.load_tokenizer(tokenizer)
     store = open_store(data, 'train', 'valid')
     check_out(out, store.frames.nbytes + 2*len(store)*model.tokens_per_frame)
-    with step(f'guessing what was pressed, for {budget}', 1) as tick, rounds(tick): labelled = latent.label(store, model, out, actions, minutes, epochs, seed)
+    with step(f'guessing what was pressed, for {budget}', 1) as tick, rounds(tick): labelled = latent_actions.label(store, model, out, actions, minutes, epochs, seed)
     print(f'{out}: {labelled}')
 
 @command(data_app, 'show', 'lwm data show data/game --sheet sheet.png')
@@ -455,36 +458,6 @@ def listen(
         raise OSError(f'expected an address to listen on, got {host} and port {port}: {e}') from e
     return s
 
-def record_person(
-    env: str, # a Gymnasium id
-    out: Path, # folder to be made
-    frames: int, # that are enough
-    size: int, # of a frame, pixels
-    seed: int, # of the game and the splits
-    skip: int, # steps for which an action is held
-    port: int, # 0: any that is free
-    tick: Callable, # called with the number of new frames after each episode
-    how: dict, # to open the environment with
-): # an `EpisodeStore`
-    "Show a game on a page on this machine, and write down what is played there."
-    from lightweight_world_model.core import need
-    for module in 'fastapi', 'uvicorn', 'websockets': need(module, 'serve')
-    import threading, webbrowser, uvicorn
-    from lightweight_world_model.data import EpisodeStore
-    from lightweight_world_model.recording import LiveGame, live_app, opened
-    with opened(env, **how) as (game, look):
-        live = LiveGame(game, look, size, seed, skip)
-        s = listen('127.0.0.1', port)
-        server = uvicorn.Server(uvicorn.Config(live_app(live), log_level='warning', lifespan='off', ws_max_size=65_536, timeout_graceful_shutdown=2))
-        page = threading.Thread(target=server.run, args=([s],), daemon=True)
-        page.start()
-        print(f'http://127.0.0.1:{s.getsockname()[1]}/ to play; Ctrl-C ends it', flush=True)
-        if sys.stdout.isatty(): webbrowser.open(f'http://127.0.0.1:{s.getsockname()[1]}/')
-        try: return EpisodeStore.write(out, live.episodes(frames), live.names, live.about()['fps'], env, seed, tick=tick, keep=True)
-        finally:
-            server.should_exit = True
-            page.join(5)
-
 def run_server(
     names: list, # worlds: folders of runs, .safetensors files, or names of worlds that come with the library
     host: str,
@@ -506,6 +479,37 @@ def run_server(
     if show: threading.Timer(1, webbrowser.open, [address]).start()
     config = uvicorn.Config(make_app(Hall(worlds, players)), log_level='warning', lifespan='off', ws_max_size=65_536, timeout_graceful_shutdown=2)
     with suppress(KeyboardInterrupt): uvicorn.Server(config).run([s])
+
+# %% ../nbs/14_cli.ipynb #srv0002c
+def record_person(
+    env: str, # a Gymnasium id
+    out: Path, # folder to be made
+    frames: int, # that are enough
+    size: int, # of a frame, pixels
+    seed: int, # of the game and the splits
+    skip: int, # steps for which an action is held
+    port: int, # 0: any that is free
+    tick: Callable, # called with the number of new frames after each episode
+    how: dict, # to open the environment with
+): # an `EpisodeStore`
+    "Show a game on a page on this machine, and write down what is played there."
+    from lightweight_world_model.core import need
+    for module in 'fastapi', 'uvicorn', 'websockets': need(module, 'serve')
+    import threading, webbrowser, uvicorn
+    from lightweight_world_model.data import EpisodeStore
+    from lightweight_world_model.recording import LiveGame, live_app, opened
+    with opened(env, **how) as (game, look):
+        live = LiveGame(game, look, size, seed, skip, longest=min(500, max(2, frames//10)))
+        s = listen('127.0.0.1', port)
+        server = uvicorn.Server(uvicorn.Config(live_app(live), log_level='warning', lifespan='off', ws_max_size=65_536, timeout_graceful_shutdown=2))
+        page = threading.Thread(target=server.run, args=([s],), daemon=True)
+        page.start()
+        print(f'http://127.0.0.1:{s.getsockname()[1]}/ to play; Ctrl-C ends it', flush=True)
+        if sys.stdout.isatty(): webbrowser.open(f'http://127.0.0.1:{s.getsockname()[1]}/')
+        try: return EpisodeStore.write(out, live.episodes(frames), live.names, live.about()['fps'], env, seed, tick=tick, keep=True)
+        finally:
+            server.should_exit = True
+            page.join(5)
 
 # %% ../nbs/14_cli.ipynb #srv0002b
 @command(app, 'serve', 'lwm serve platformer --port 8000')

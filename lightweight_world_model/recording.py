@@ -7,7 +7,7 @@ __all__ = ['begin', 'advance', 'play_episodes', 'find_picture', 'shrink', 'list_
            'Replay', 'picture_of', 'fps_of', 'opened', 'play_in_parallel', 'record', 'LiveGame', 'live_app']
 
 # %% ../nbs/15_recording.ipynb #d7c34677
-import difflib, multiprocessing, queue, signal, sys, threading
+import difflib, multiprocessing, pickle, queue, signal, sys, threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +17,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from fastcore.basics import patch
 from PIL import Image
 
@@ -212,41 +213,42 @@ def opened(
     finally:
         if env is not env_id: env.close()
 
+# %% ../nbs/15_recording.ipynb #par0002b
 def _send_episodes(out, env_id, how, args):
     "What one of several processes does: play, and send each episode; then `None`, or what went wrong."
     signal.signal(signal.SIGINT, signal.SIG_IGN)                                 # Ctrl-C is for the parent
+    torch.set_num_threads(1)                                                     # should the policy be a network
     try:
         with opened(env_id, **how) as (env, look):
-            for e in play_episodes(env, look, *args): out.put(e)
-        out.put(None)
-    except Exception as e: out.put(str(e) if isinstance(e, ValueError) else f'{type(e).__name__}: {e}')
-
-def _next_episode(out, process):
-    "What a process sends next. Raises `OSError` if it is no more."
-    while True:
-        with suppress(queue.Empty): return out.get(timeout=.5)
-        if not process.is_alive() and out.empty(): raise OSError('one of the processes that play has ended before its time')
+            for e in play_episodes(env, look, *args): out.send(e)
+        out.send(None)
+    except Exception as e: out.send(str(e) if isinstance(e, ValueError) else f'{type(e).__name__}: {e}')
 
 def play_in_parallel(
     env_id: str, # a Gymnasium id
     how: dict, # to open it with
     parts: list[tuple], # for each process what `play_episodes` takes after `look`
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]: # as `play_episodes`
-    "Several games at once, each in its own process. Raises `ValueError` for what goes wrong in one of them."
-    context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
-    outs = [context.Queue(2) for _ in parts]
-    processes = [context.Process(target=_send_episodes, args=(o, env_id, how, p), daemon=True) for o, p in zip(outs, parts)]
-    for p in processes: p.start()
-    playing = list(zip(outs, processes))
+    "Several games at once, each in its own process. Raises `ValueError` for what goes wrong in one of them, `OSError` if one dies."
+    context, playing, processes = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn'), [], []
     try:
+        for part in parts:
+            comes, goes = context.Pipe(duplex=False)
+            processes.append(context.Process(target=_send_episodes, args=(goes, env_id, how, part), daemon=True))
+            processes[-1].start()
+            playing.append(comes)
+            goes.close()                                                         # so that its death is the end of what comes
         while playing:
-            for each in list(playing):
-                e = _next_episode(*each)
+            for comes in list(playing):
+                e = comes.recv()
                 if isinstance(e, str): raise ValueError(e)
-                if e is None: playing.remove(each)
+                if e is None: playing.remove(comes)
                 else: yield e
+    except EOFError as e: raise OSError('one of the processes that play has ended before its time') from e
+    except (pickle.PicklingError, AttributeError) as e: raise ValueError(f'expected a policy that can be sent to another process, such as a function of a module: {e}') from e
     finally:
-        for p in processes: p.kill(); p.join()
+        for p in processes:
+            if p.pid: p.kill(); p.join()
 
 # %% ../nbs/15_recording.ipynb #c66e0130
 def record(
@@ -258,7 +260,7 @@ def record(
     policy: Callable|None = None, # observation → index of an action; random keys, held, if none
     tick: Callable|None = None, # called with the number of new frames after each episode, for a progress bar
     skip: int = 1, # steps for which an action is held; all but the last go unseen
-    workers: int = 1, # games that run at once, each in a process of its own; each has its own seed, and its own copy of the policy
+    workers: int = 1, # games that run at once, each in a process of its own; each has its own seed, and its own copy of the policy, which must not use CUDA
     **how, # to open the environment with, as `gymnasium.make`: `frameskip`, `repeat_action_probability` …
 ) -> EpisodeStore: # the recording
     "Record a game; broken off, it leaves what was whole by then. Raises `ValueError` if its pictures or actions are of no use here; `path` is then as it was."
@@ -283,6 +285,7 @@ class LiveGame:
         skip: int = 1, # see `advance`
         longest: int = 500, # frames of an episode; then the next one begins where it ended
     ):
+        if size < 8 or skip < 1 or longest < 2: raise ValueError(f'expected frames of at least 8 pixels, steps from 1 up and episodes of at least 2 frames, got {size}, {skip} and {longest}')
         self.env, self.look, self.size, self.seed, self.skip, self.longest = env, look, size, seed, skip, longest
         self.actions, self.names = list_actions(env)
         self.past, self.whole, self.lock, self.frames = deque(maxlen=300), queue.SimpleQueue(), threading.Lock(), []
@@ -315,17 +318,18 @@ class LiveGame:
 # %% ../nbs/15_recording.ipynb #liv0003
 @patch
 def episodes(self: LiveGame,
-    n_frames: int, # to play, at least; the episode in which they are reached is played to its end
+    n_frames: int, # that are enough; the episode in which they are reached is played to its end
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]: # as `play_episodes`
-    "Each episode as soon as it has ended, until there are enough; Ctrl-C ends it, and the episode that is being played."
-    with suppress(KeyboardInterrupt):
+    "Each episode as soon as it has ended, until there are enough; Ctrl-C ends the one that is being played, and all of it."
+    try:
         while n_frames > 0:
             with suppress(queue.Empty):
                 e = self.whole.get(timeout=.5)
                 n_frames -= len(e[0])
                 yield e
-    with self.lock: self._finish()
-    while not self.whole.empty(): yield self.whole.get()
+    except KeyboardInterrupt:
+        with self.lock: self._finish()
+        while not self.whole.empty(): yield self.whole.get()
 
 @patch
 def about(self: LiveGame) -> dict: # what a page has to know to play it

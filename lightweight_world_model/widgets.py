@@ -350,5 +350,6 @@ class DreamPlayer(Player):
         world: WorldModel, # its running dream becomes the player's
         store: EpisodeStore|None = None, # held-out frames to begin from
     ):
+        need('anywidget', 'play')                              # before the world's dream is begun anew
         session = DreamSession(world, store)
         super().__init__(session, about_player(world, session))

@@ -1,5 +1,5 @@
 "A training that is killed, at whatever moment, goes on to the very weights that it would have had."
-import os, resource, signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -63,6 +63,7 @@ def test_disk_full(game):
     left = game/'full'/'checkpoint.safetensors'
     killed(train(), left.exists)
     files = {p: p.read_bytes() for p in (left, left.with_name('tokenizer.safetensors'))}
+    resource = pytest.importorskip('resource', reason='Windows has no such limits')
     small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))                 # no file may grow beyond one megabyte
     done = lwm(*train('--resume'), check=False, preexec_fn=small)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and 'safetensors' in done.stderr

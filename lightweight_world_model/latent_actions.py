@@ -74,10 +74,10 @@ def latent_actions(
     rows: np.ndarray, # of frames, each of which has a next one in its episode
 ) -> np.ndarray: # codes, int64 `(n,)`
     "What the eye sees happen at each of these frames."
-    found, model = [], model.eval()
-    for part in torch.as_tensor(rows).split(512):
-        before, after = (torch.from_numpy(np.array(tokens[part.numpy()+i])).long() for i in (0, 1))
-        found.append(model.snap.encode(model.see(before, after)))
+    found, model, device = [], model.eval(), model.codebooks.device
+    for part in np.array_split(rows, -(-len(rows)//512)):
+        before, after = (torch.from_numpy(tokens[part+i]).long().to(device) for i in (0, 1))
+        found.append(model.snap.encode(model.see(before, after)).cpu())
     return torch.cat(found).numpy()
 
 # %% ../nbs/17_latent_actions.ipynb #lat0019
@@ -98,7 +98,7 @@ def label(
     free_for(Path(path), STORE_FILES, 'an episode store')
     cfg = dynamics_config(store, tokenizer, **{**dict(actions=actions, width=96, blocks=4, pooled=(1, 3)), **sizes})
     with tempfile.TemporaryDirectory() as d:
-        tokens = cache_tokens(store, tokenizer, d)
+        tokens = np.array(cache_tokens(store, tokenizer, d))                # in memory: the folder goes
         torch.manual_seed(seed)
         model = LatentDynamics(cfg, codebooks_of(tokenizer))
         learn = latent_learner(store, tokens, model, seed, path=d)
