@@ -498,8 +498,9 @@ def record_person(
     import threading, webbrowser, uvicorn
     from lightweight_world_model.data import EpisodeStore
     from lightweight_world_model.recording import LiveGame, live_app, opened
-    with opened(env, **how) as (game, look):
-        live = LiveGame(game, look, size, seed, skip, longest=min(500, max(2, frames//10)))
+    if size < 8: raise ValueError(f'expected frames of at least 8 pixels, got {size}')
+    with opened(env, size, **how) as (game, look):
+        live = LiveGame(game, look, seed, skip, longest=min(500, max(2, frames//10)))
         s = listen('127.0.0.1', port)
         server = uvicorn.Server(uvicorn.Config(live_app(live), log_level='warning', lifespan='off', ws_max_size=65_536, timeout_graceful_shutdown=2))
         page = threading.Thread(target=server.run, args=([s],), daemon=True)

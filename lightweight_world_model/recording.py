@@ -10,9 +10,7 @@ __all__ = ['begin', 'advance', 'play_episodes', 'find_picture', 'shrink', 'list_
 import difflib, multiprocessing, pickle, queue, signal, sys, threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -47,27 +45,24 @@ def advance(
 
 def play_episodes(
     env, # a Gymnasium environment
-    look: Callable, # observation → picture, uint8 `(h, w, 3)`
+    look: Callable, # observation → frame, uint8 `(h, w, 3)`
     actions: list, # what `env.step` takes, by index
     policy: Callable, # observation → index of an action
     n_frames: int, # frames in all
     max_len: int, # frames an episode at most
     seed: int = 0, # of the environment
     skip: int = 1, # see `advance`
-    small: Callable = np.asarray, # picture → frame; runs in another thread
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]: # frames `(t, h, w, 3)` and actions `(t,)`; `actions[i]` was chosen looking at `frames[i]`
     "Play episode after episode until there are `n_frames` frames. Raises `ValueError` if the policy chooses no action."
-    with ThreadPoolExecutor(1) as hand:
-        while n_frames > 0:
-            obs, frames, chosen, done = begin(env, seed), [], [], False
-            while True:
-                frames.append(hand.submit(small, np.array(look(obs)))); chosen.append(int(policy(obs)))
-                if len(frames) > 64: frames[-64].result()                                     # not too far behind
-                if chosen[-1] not in range(len(actions)): raise ValueError(f"expected the policy to choose an action from 0 to {len(actions)-1}, got {chosen[-1]}")
-                if done or len(frames) == min(max_len, n_frames): break
-                obs, done = advance(env, actions[chosen[-1]], skip)
-            yield np.stack([f.result() for f in frames]), np.array(chosen)
-            n_frames, seed = n_frames-len(frames), None
+    while n_frames > 0:
+        obs, frames, chosen, done = begin(env, seed), [], [], False
+        while True:
+            frames.append(look(obs)); chosen.append(int(policy(obs)))
+            if chosen[-1] not in range(len(actions)): raise ValueError(f"expected the policy to choose an action from 0 to {len(actions)-1}, got {chosen[-1]}")
+            if done or len(frames) == min(max_len, n_frames): break
+            obs, done = advance(env, actions[chosen[-1]], skip)
+        yield np.stack(frames), np.array(chosen)
+        n_frames, seed = n_frames-len(frames), None
 
 # %% ../nbs/15_recording.ipynb #9f027c3a
 def _is_picture(space):
@@ -202,30 +197,33 @@ def fps_of(
 @contextmanager
 def opened(
     env_id, # a Gymnasium id, or an environment that is already open
+    size: int, # frames become `size` × `size` pixels
     **how, # as `gymnasium.make`
-) -> Iterator[tuple]: # the environment, and observation → picture
+) -> Iterator[tuple]: # the environment, and observation → frame
     "An environment that can be looked at; one that was opened here is closed again."
     env = open_env(env_id, **how) if isinstance(env_id, str) else env_id
     if isinstance(env_id, str) and find_picture(env.observation_space) is None:
         env.close()
         env = open_env(env_id, render_mode='rgb_array', **how)
-    try: yield env, find_picture(env.observation_space) or (lambda obs: picture_of(env))
+    find = find_picture(env.observation_space) or (lambda obs: picture_of(env))
+    try: yield env, lambda obs: shrink(find(obs), size)
     finally:
         if env is not env_id: env.close()
 
 # %% ../nbs/15_recording.ipynb #par0002b
-def _send_episodes(out, env_id, how, args):
+def _send_episodes(out, env_id, size, how, args):
     "What one of several processes does: play, and send each episode; then `None`, or what went wrong."
     signal.signal(signal.SIGINT, signal.SIG_IGN)                                 # Ctrl-C is for the parent
     torch.set_num_threads(1)                                                     # should the policy be a network
     try:
-        with opened(env_id, **how) as (env, look):
+        with opened(env_id, size, **how) as (env, look):
             for e in play_episodes(env, look, *args): out.send(e)
         out.send(None)
     except Exception as e: out.send(str(e) if isinstance(e, ValueError) else f'{type(e).__name__}: {e}')
 
 def play_in_parallel(
     env_id: str, # a Gymnasium id
+    size: int, # frames become `size` × `size` pixels
     how: dict, # to open it with
     parts: list[tuple], # for each process what `play_episodes` takes after `look`
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]: # as `play_episodes`
@@ -234,7 +232,7 @@ def play_in_parallel(
     try:
         for part in parts:
             comes, goes = context.Pipe(duplex=False)
-            processes.append(context.Process(target=_send_episodes, args=(goes, env_id, how, part), daemon=True))
+            processes.append(context.Process(target=_send_episodes, args=(goes, env_id, size, how, part), daemon=True))
             processes[-1].start()
             playing.append(comes)
             goes.close()                                                         # so that its death is the end of what comes
@@ -267,11 +265,11 @@ def record(
     if n_frames < 10 or size < 8 or skip < 1: raise ValueError(f"expected at least 10 frames of at least 8 pixels, and steps from 1 up, got {n_frames} of {size}, and {skip}")
     if not 1 <= workers <= n_frames//10 or workers > 1 and not isinstance(env_id, str):
         raise ValueError(f"expected from 1 worker to one for ten frames, and a Gymnasium id if they are several, got {workers} for {env_id}")
-    with opened(env_id, **how) as (env, look):
+    with opened(env_id, size, **how) as (env, look):
         actions, names = list_actions(env)
         shares = [len(s) for s in np.array_split(range(n_frames), workers)]
-        parts = [(actions, policy or HoldKeys(len(actions), seed+10**6*i), n, max(1, n_frames//10), seed+10**6*i, skip, partial(shrink, size=size)) for i, n in enumerate(shares)]
-        played = play_episodes(env, look, *parts[0]) if workers == 1 else play_in_parallel(env_id, how, parts)
+        parts = [(actions, policy or HoldKeys(len(actions), seed+10**6*i), n, max(1, n_frames//10), seed+10**6*i, skip) for i, n in enumerate(shares)]
+        played = play_episodes(env, look, *parts[0]) if workers == 1 else play_in_parallel(env_id, size, how, parts)
         with closing(played): return EpisodeStore.write(path, played, names, fps_of(env)/skip, env_id if isinstance(env_id, str) else type(env.unwrapped).__name__, seed, tick=tick, keep=True)
 
 # %% ../nbs/15_recording.ipynb #liv0002
@@ -279,19 +277,18 @@ class LiveGame:
     "A game that a person plays, as `answer` wants it; what they do comes out of `episodes`."
     def __init__(self,
         env, # a Gymnasium environment
-        look: Callable, # observation → picture
-        size: int = 64, # frames become `size` × `size` pixels
+        look: Callable, # observation → frame
         seed: int = 0, # of the environment
         skip: int = 1, # see `advance`
         longest: int = 500, # frames of an episode; then the next one begins where it ended
     ):
-        if size < 8 or skip < 1 or longest < 2: raise ValueError(f'expected frames of at least 8 pixels, steps from 1 up and episodes of at least 2 frames, got {size}, {skip} and {longest}')
-        self.env, self.look, self.size, self.seed, self.skip, self.longest = env, look, size, seed, skip, longest
+        if skip < 1 or longest < 2: raise ValueError(f'expected steps from 1 up, and episodes of at least 2 frames, got {skip} and {longest}')
+        self.env, self.look, self.seed, self.skip, self.longest = env, look, seed, skip, longest
         self.actions, self.names = list_actions(env)
         self.past, self.whole, self.lock, self.frames = deque(maxlen=300), queue.SimpleQueue(), threading.Lock(), []
         self.restart()
     def _see(self, obs, name):
-        self.frames.append(shrink(self.look(obs), self.size))
+        self.frames.append(self.look(obs))
         self.past.append((self.frames[-1], None, name))
         self.n += 1
     def _finish(self):
@@ -334,7 +331,7 @@ def episodes(self: LiveGame,
 @patch
 def about(self: LiveGame) -> dict: # what a page has to know to play it
     "The game, as a page introduces it."
-    return dict(names=self.names, fps=fps_of(self.env)/self.skip, size=self.size, table=key_table(self.names), rows=0, real=False,
+    return dict(names=self.names, fps=fps_of(self.env)/self.skip, size=len(self.frames[-1]), table=key_table(self.names), rows=0, real=False,
                 title='the game', says='This is being recorded. Ctrl-C in the terminal ends it.')
 
 # %% ../nbs/15_recording.ipynb #liv0008
