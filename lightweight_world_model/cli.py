@@ -727,7 +727,9 @@ def quickstart(
     redrawn, levels = show_run(out)
     print(f'''
 Look at {out/'dreams'}: a game that runs in a network of your own, on levels that it never saw,
-and at {redrawn} and {levels}. Then play it in a browser, train for longer, or record another game:
+and at {redrawn} and {levels}. Then play it in a browser, and, beside it, the one that comes with the library and was trained for 80 minutes;
+train for longer, or record another game:
   lwm play {out/'world'}
+  lwm play platformer
   lwm train dynamics --data {out/'data'} --tokenizer {out/'tokenizer'} --out {out/'longer'} --minutes 30
   lwm data record --env ALE/Breakout-v5 --out data/breakout''')

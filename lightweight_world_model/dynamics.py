@@ -55,7 +55,7 @@ def cache_tokens(
     path = Path(folder)/f'tokens-{known.hexdigest()[:16]}.npy'
     if not path.exists():
         with atomic(path) as p, NpyWriter(p) as out:
-            for ids in np.array_split(np.arange(len(store)), -(-len(store)//64)):
+            for ids in np.array_split(np.arange(len(store)), -(-len(store)//256)):
                 t = tokenizer.encode(store.read(ids).to(next(tokenizer.parameters()).device)).cpu()
                 out.append(t.reshape(len(ids), *tokenizer.token_shape[:2], -1).numpy().astype(np.int16))
                 if tick: tick(len(ids))

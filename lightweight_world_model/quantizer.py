@@ -49,13 +49,13 @@ def nearest(
         middle = codebook.mean(0)
         e = codebook - middle
         norms = e.square().sum(1) + 2*e@middle
-        filled = torch.arange(32*wide, device=device).clamp_max(k-1)                   # the last code again, to fill 32 rows
+        filled = torch.arange(32*wide, device=device).view(wide, 32).t().flatten().clamp_max(k-1)     # code 32·column + row; the last one again, to fill 32 rows
         e, norms = e[filled].t().contiguous(), norms[filled]
         for part, out in zip(z.split(rows), tokens.split(rows)):
             d = torch.addmm(norms, part, e, alpha=-2).unflatten(1, (32, wide))
             column = d.amin(1).argmin(1)
             row = d.gather(2, column[:, None, None].expand(-1, 32, 1)).argmin(1)[:, 0]
-            torch.add(column, row, alpha=wide, out=out)
+            torch.add(row, column, alpha=32, out=out)                                  # of codes that are alike, the first
     return tokens.clamp_max_(k-1)
 
 # %% ../nbs/01_quantizer.ipynb #3a63abad

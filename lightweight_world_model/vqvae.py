@@ -108,7 +108,7 @@ class Tokenizer(nn.Module):
         z = self.encoder(_checked(x, self.cfg.size))
         new = torch.ones(z.shape[:-1], dtype=torch.bool, device=z.device)
         new[1:] = (z[1:] != z[:-1]).any(-1)
-        if new.float().mean() > .5: return self.quantizer.encode(z)
+        if not 256 < new.sum() < new.numel()//2: return self.quantizer.encode(z)             # up to 256 vectors are looked up by other arithmetic
         found = self.quantizer.encode(z[new])
         return found[(new.flatten().cumsum(0)-1).view(new.shape).where(new, 0).cummax(0).values]
 
