@@ -58,11 +58,10 @@ def latent_learner(
     tokens: np.ndarray, # of `cache_tokens`
     model: LatentDynamics,
     seed: int = 0,
-    cbs=(),
     **kwargs, # for the `Learner`
 ) -> DynamicsLearner:
     "A `Learner` for a model that has to guess what was pressed."
-    learn = DynamicsLearner(transition_dls(store, tokens, model.cfg, seed=seed), model, cbs=cbs, **kwargs)
+    learn = DynamicsLearner(transition_dls(store, tokens, model.cfg, seed=seed), model, **kwargs)
     learn.remove_cbs([cb for cb in learn.cbs if isinstance(cb, (DreamPool, HardSteps))])
     learn.loss_func = LatentLoss(model)
     return learn
