@@ -7,7 +7,8 @@ __all__ = ['app', 'data_app', 'train_app', 'command', 'in_words', 'Commands', 'm
            'data_make', 'data_record', 'data_import', 'data_split', 'data_merge', 'data_label', 'data_show',
            'open_store', 'budget_of', 'device_of', 'train_tokenizer', 'train_dynamics', 'open_model', 'score', 'export',
            'listen', 'run_server', 'record_person', 'serve', 'play', 'demo', 'serve_page', 'fastest', 'bench_quantizer',
-           'convolution_rate', 'bench_training', 'bench_loader', 'bench', 'first_free', 'show_run', 'quickstart']
+           'convolution_rate', 'bench_training', 'bench_recording', 'bench_loader', 'bench', 'first_free', 'show_run',
+           'quickstart']
 
 # %% ../nbs/14_cli.ipynb #2a04f763
 import errno, inspect, os, re, shutil, sys, warnings
@@ -647,6 +648,27 @@ def bench_training(
     return {'training: FLOP/s of nano / FLOP/s of 3×3 convolutions at its widths': rate/convolution_rate(model.cfg, len(x)),
             'nano: milliseconds to encode and decode a frame on one thread': training.ms_per_frame(model)}
 
+# %% ../nbs/14_cli.ipynb #bnr0001
+def bench_recording(
+    env_id: str = 'ALE/Breakout-v5', # a Gymnasium id
+    n: int = 10_000, # frames
+) -> dict: # what → ratio; nothing without gymnasium and ale-py
+    "Frames per second of recording a game beside those of playing it, opening it included."
+    import tempfile
+    from lightweight_world_model.recording import HoldKeys, advance, begin, list_actions, opened, record
+    def play():
+        with opened(env_id) as (env, look):
+            actions, _ = list_actions(env)
+            policy, done = HoldKeys(len(actions)), True
+            for _ in range(n):
+                obs, done = (begin(env), False) if done else advance(env, actions[policy()])
+                look(obs)
+    def save():
+        with tempfile.TemporaryDirectory() as folder: record(env_id, Path(folder)/'game', n)
+    try: played, recorded = fastest(play, save, times=2)
+    except ImportError: return {}
+    return {f"recording: frames/s of {env_id} / the game's own": played/recorded}
+
 # %% ../nbs/14_cli.ipynb #9af3058d
 def bench_loader(
     store, # an `EpisodeStore`
@@ -679,7 +701,7 @@ def bench(
     print(f'PyTorch {torch.__version__}, {threads} thread{"s"*(threads > 1)}')
     with tempfile.TemporaryDirectory() as folder:
         with step('preparing'): store = make_game_data(Path(folder)/'game', 2_000)
-        for what, part in {'quantizer': bench_quantizer, 'training': lambda: bench_training(store), 'loader': lambda: bench_loader(store)}.items():
+        for what, part in {'quantizer': bench_quantizer, 'training': lambda: bench_training(store), 'loader': lambda: bench_loader(store), 'recording': bench_recording}.items():
             with step(f'measuring: {what}'): found = part()
             all_found |= found
             for what, ratio in found.items(): print(f'{ratio:8.2f}  {what}')
