@@ -8,7 +8,7 @@ __all__ = ['PROCESSES', 'begin', 'advance', 'play_episodes', 'find_picture', 'sh
            'live_app']
 
 # %% ../nbs/15_recording.ipynb #d7c34677
-import difflib, multiprocessing, pickle, queue, signal, sys, threading
+import difflib, math, multiprocessing, pickle, queue, signal, sys, threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -231,15 +231,15 @@ def _keep_shrinking(pictures, small, waiting, ready):
 
 # %% ../nbs/15_recording.ipynb #shr0002b
 class Shrinker:
-    "Shrinks pictures in a process of its own, which starts with the first of them."
+    "Shrinks pictures in a process of its own, which starts with the first of them; right here where there is no fork."
     def __init__(self,
         size: int, # they become `size` × `size` pixels
-        places: int = 64, # for pictures that wait
-    ): self.size, self.places, self.process, self.n_in, self.n_out, self.done = size, places, None, 0, 0, []
+    ): self.size, self.process, self.n_in, self.n_out, self.done = size, None, 0, 0, []
     def __enter__(self): return self
     def __exit__(self, *_):
         if self.process: self.process.kill(); self.process.join()
     def _start(self, shape):
+        self.places = max(2, min(64, 2**25//math.prod(shape)))                   # 32 MB: containers have little memory to share
         shared = [torch.empty(self.places, *s, dtype=torch.uint8).share_memory_() for s in (shape, (self.size, self.size, 3))]
         (self.pictures, self.small), self.waiting, self.ready = [s.numpy() for s in shared], PROCESSES.Semaphore(0), PROCESSES.Semaphore(0)
         self.process = PROCESSES.Process(target=_keep_shrinking, args=(*shared, self.waiting, self.ready), daemon=True)
@@ -253,6 +253,7 @@ class Shrinker:
         picture: np.ndarray, # uint8 `(h, w, 3)`
     ):
         "One more. Raises `ValueError` unless it is an RGB picture, of the same shape as those before."
+        if sys.platform != 'linux': return self.done.append(shrink(picture, self.size))
         if self.process is None: self._start(_picture(picture).shape)
         picture = _picture(picture, self.pictures.shape[1:])
         if self.n_in-self.n_out == self.places: self._fetch()
