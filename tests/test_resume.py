@@ -22,6 +22,14 @@ def killed(args, when):
     p.send_signal(signal.SIGKILL)
     assert p.wait() == -signal.SIGKILL, 'it was over before it could be killed'
 
+def about(word):
+    "The processes, of those that Linux lists, that were started with this word."
+    found = []
+    for p in Path('/proc').glob('[0-9]*/cmdline'):
+        with suppress(OSError):
+            if str(word).encode() in p.read_bytes(): found.append(p.parent.name)
+    return found
+
 def same(a, b):
     a, b = load_file(a), load_file(b)
     assert a.keys() == b.keys()
@@ -108,6 +116,9 @@ def test_recording(tmp_path):
     from lightweight_world_model.data import EpisodeStore
     left, args = tmp_path/'games.unfinished', ['data', 'record', '--env', 'ALE/Breakout-v5', '--out', tmp_path/'games', '--frames', 20_000]
     killed(args, (left/'meta.json').exists)
+    until = time.monotonic()+30
+    while about(tmp_path/'games') and time.monotonic() < until: time.sleep(.1)
+    assert about(tmp_path/'games') == []                                         # the process that shrinks pictures has left too
     store = EpisodeStore(left)
     assert store.n_episodes >= 1 and store.frames[-1].any()
     again = lwm(*args, check=False)
