@@ -24,7 +24,7 @@ from .core import *
 from .vqvae import ImprovedVQVAE, VQVAEConfig
 from .data import EpisodeStore
 from .training import load_tokenizer
-from .dynamics import Dynamics, DynamicsConfig, codebooks_of, load_dynamics
+from .dynamics import Dynamics, DynamicsConfig, codebooks_of, load_dynamics, steady
 
 # %% ../nbs/08_world.ipynb #957836a7
 class WorldModel:
@@ -77,6 +77,7 @@ def _begin(self: WorldModel, frames, actions):
     which = [number.setdefault(f.tobytes(), len(number)) for f in flat]                   # dreams that begin near each other share frames
     once = flat[np.unique(which, return_index=True)[1]]
     tokens = torch.cat([self.tokenizer.encode(to_float(f)) for f in np.array_split(once, -(-len(once)//64))])[which].unflatten(0, frames.shape[:2])
+    tokens = torch.stack([steady(t, torch.from_numpy(f).permute(0, 3, 1, 2)) for t, f in zip(tokens, frames)])
     return tokens, self.dynamics.begin(tokens, torch.from_numpy(actions))
 
 @patch
