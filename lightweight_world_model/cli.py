@@ -749,7 +749,7 @@ def quickstart(
     redrawn, levels = show_run(out)
     print(f'''
 Look at {out/'dreams'}: a game that runs in a network of your own, on levels that it never saw,
-and at {redrawn} and {levels}. Then play it in a browser, and, beside it, the one that comes with the library and was trained for 80 minutes;
+and at {redrawn} and {levels}. Then play it in a browser, and, beside it, the one that comes with the library and was trained for over an hour;
 train for longer, or record another game:
   lwm play {out/'world'}
   lwm play platformer
