@@ -350,7 +350,8 @@ def train_tokenizer(
 def train_dynamics(
     *,
     data: Path, # folder with recorded episodes
-    tokenizer: Path, # folder of a tokenizer trained on them, or its .safetensors file
+    tokenizer: Path|None = None, # folder of a tokenizer trained on them, or its .safetensors file
+    start: str|None = None, # or: a world to go on from, a folder, file or name; its tokenizer stays as it is
     out: Path, # folder of the run; gets world.safetensors, dynamics.safetensors, history.csv and the frames' tokens
     minutes: float|None = None, # train for so many minutes; 10 if --epochs is not given either
     epochs: int|None = None, # or: go over the data so many times
@@ -361,14 +362,20 @@ def train_dynamics(
 ):
     "Train a dynamics model on the tokens of a tokenizer; put both into one file, a world to be played."
     minutes, budget = budget_of(minutes, epochs)
-    for name in () if resume else ('world.safetensors', 'dynamics.safetensors'): check_out(out/name)
+    if (tokenizer is None) == (start is None): raise typer.BadParameter('expected --tokenizer or --start, one of the two')
+    for name in () if resume else ('world.safetensors', 'dynamics.safetensors', *['tokenizer.safetensors']*bool(start)): check_out(out/name)
     from lightweight_world_model import dynamics, training, world
-    model, _ = training.load_tokenizer(tokenizer)
+    begun = open_model(start)[1] if start else None
+    if start and not begun: raise ValueError(f'expected a world to start from, got the tokenizer {start}')
+    model = begun.tokenizer if begun else training.load_tokenizer(tokenizer)[0]
     store, device = open_store(data, 'train', 'valid', 'test'), device_of(device)
+    if begun and begun.action_names != store.action_names: raise ValueError(f"expected a recording with the actions of that world, {', '.join(begun.action_names)}, got {', '.join(store.action_names)}")
     check_out(out/'world.safetensors', 10**8 + 2*len(store)*model.tokens_per_frame)
     with step('turning frames into tokens', len(store)) as tick: dynamics.cache_tokens(store, model, out, tick)
-    with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp, resume=resume)
-    world.WorldModel.from_runs(tokenizer, out, store).save(out/'world.safetensors')
+    how, info = (dict(start=begun.dynamics, lr=2e-3), dict(before=begun.info)) if begun else ({}, {})
+    with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp, resume=resume, **how)
+    if begun: tokenizer = training.save_tokenizer(model, out/'tokenizer.safetensors', **begun.info.get('tokenizer', {}))
+    world.WorldModel.from_runs(tokenizer, out, store, **info).save(out/'world.safetensors')
     print(f'wrote world.safetensors, dynamics.safetensors and history.csv into {out}')
 
 # %% ../nbs/14_cli.ipynb #63d16b88
@@ -753,5 +760,5 @@ and at {redrawn} and {levels}. Then play it in a browser, and, beside it, the on
 train for longer, or record another game:
   lwm play {out/'world'}
   lwm play platformer
-  lwm train dynamics --data {out/'data'} --tokenizer {out/'tokenizer'} --out {out/'longer'} --minutes 30
+  lwm train dynamics --data {out/'data'} --start {out/'world'} --out {out/'longer'} --minutes 30
   lwm data record --env ALE/Breakout-v5 --out data/breakout''')

@@ -12,7 +12,7 @@ __all__ = ['SURE', 'codebooks_of', 'steady', 'cache_tokens', 'DynamicsConfig', '
 # %% ../nbs/07_dynamics.ipynb #dyn0002
 import hashlib, json, math
 from collections.abc import Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -586,23 +586,25 @@ def damage(
     share: float, # of the memories that are damaged
     rng: torch.Generator, # on the CPU
     twice: float = .3, # share of those in which something is there twice; in the others it is missing
-) -> DreamState: # with another newest frame
-    "Take what moves in one cell, or in 2×2, out of the newest frame; or put a copy of such a cell elsewhere."
-    new, (b, h, w) = s.frames[:, 0], s.age.shape
+) -> DreamState: # with other last frames
+    "Take what moves in one cell, or in 2×2, out of the last frames, at least the newest; or put a copy of such a cell elsewhere in that."
+    new, (b, k, h, w) = s.frames[:, 0], s.frames.shape[:4]
     def dice(*shape): return torch.rand(shape, generator=rng).to(new.device)
-    moving = (new != s.usual).any(-1) & (s.frames[:, :-1] != s.frames[:, 1:]).any(-1).any(1)
-    at = (moving*dice(b, h, w)).flatten(1).argmax(1)                             # one of the moving cells
+    moving = (s.frames != s.usual[:, None]).any(-1) & (s.frames[:, :-1] != s.frames[:, 1:]).any(-1).any(1, keepdim=True)
+    at = (moving[:, 0]*dice(b, h, w)).flatten(1).argmax(1)                       # one of the cells with something that moves
     big, up, left = dice(3, b) < .5
     def side(n, i, before):
         away = torch.arange(n, device=new.device) - (i - (big & before).long())[:, None]
         return (away == 0) | (away == 1) & big[:, None]
     block = side(h, at//w, up)[:, :, None] & side(w, at%w, left)[:, None]
-    hit, double = moving.flatten(1).any(1) & (dice(b) < share), dice(b) < twice
-    gone = block & moving & (hit & ~double)[:, None, None]
+    hit, double = moving[:, 0].flatten(1).any(1) & (dice(b) < share), dice(b) < twice
+    lasting = 1 + (dice(b)*torch.where(big, k-1, k)).long()                      # frames; of what is large one always tells
+    gone = moving & (block & (hit & ~double)[:, None, None])[:, None] & (torch.arange(k, device=new.device) < lasting[:, None])[..., None, None]
     there = F.one_hot((dice(b)*h*w).long(), h*w).view(b, h, w).bool() & (hit & double)[:, None, None]
     copied = new.flatten(1, 2)[torch.arange(b, device=new.device), at][:, None, None]
-    new = torch.where(gone[..., None], s.usual, torch.where(there[..., None], copied, new))
-    return s._replace(frames=torch.cat([new[:, None], s.frames[:, 1:]], 1))
+    frames = torch.where(gone[..., None], s.usual[:, None], s.frames)
+    frames[:, 0] = torch.where(there[..., None], copied, frames[:, 0])
+    return s._replace(frames=frames)
 
 class Damage(Callback):
     "Three in ten memories are damaged, see `damage`."
@@ -685,7 +687,7 @@ class KeepLatest(Callback):
     def __init__(self, path: str|Path, **facts): self.path, self.facts = Path(path), facts
     def after_epoch(self): save_dynamics(self.model, self.path, **self.facts, done=round(self.pct_train, 3))
 
-# %% ../nbs/07_dynamics.ipynb #dyn0071
+# %% ../nbs/07_dynamics.ipynb #dyn0071a
 def dynamics_config(
     store: EpisodeStore,
     tokenizer: Tokenizer,
@@ -695,6 +697,7 @@ def dynamics_config(
     books, t = codebooks_of(tokenizer), tokenizer.cfg
     return DynamicsConfig(**{**dict(cells=t.size//t.patch, patch=t.patch, stages=len(books), codes=books.shape[1], actions=len(store.action_names)), **sizes})
 
+# %% ../nbs/07_dynamics.ipynb #dyn0071
 def train_dynamics(
     store: EpisodeStore,
     tokenizer: Tokenizer,
@@ -703,16 +706,21 @@ def train_dynamics(
     epochs: int|None = None, # … or passes over the data
     seed: int = 0,
     lr: float = 5e-3, # highest learning rate
+    start: Dynamics|None = None, # go on from this one, dreaming at once; a lower rate suits it
     device: str|None = None, # 'cpu', 'cuda', 'mps'; None: the best there is
     amp: bool = False, # bfloat16, where the hardware has it
     resume: bool = False, # go on from `out`/checkpoint.safetensors, see `Checkpoint`
     **sizes, # of the model, other than usual
 ) -> Dynamics: # ready to dream
-    "Train a dynamics model on a store. Raises `ValueError` unless given one of `minutes` and `epochs`, positive."
+    "Train a dynamics model on a store. Raises `ValueError` unless given one of `minutes` and `epochs`, positive, and for a start of another make."
     if (minutes is None) == (epochs is None) or (minutes if epochs is None else epochs) <= 0:
         raise ValueError(f'expected a positive number of minutes or of epochs, one of the two, got minutes={minutes}, epochs={epochs}')
     out = Path(out)
     cfg = dynamics_config(store, tokenizer, **sizes)
+    if start:
+        ours, cfg = cfg, start.cfg
+        if (ours.cells, ours.actions) != (cfg.cells, cfg.actions) or not torch.equal(start.codebooks, codebooks_of(tokenizer)):
+            raise ValueError(f'expected to start from a model of {ours.cells}×{ours.cells} cells, {ours.actions} actions and the codes of this tokenizer, got one of {cfg.cells}×{cfg.cells} cells and {cfg.actions} actions, or of other codes')
     torch.manual_seed(seed)
     dls = transition_dls(store, cache_tokens(store, tokenizer, out), cfg, seed=seed)
     dls.device = torch.device(device) if device else default_device()
@@ -720,7 +728,9 @@ def train_dynamics(
     checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg)}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
     cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, CSVLogger('history.csv', append=resume)] + ([Bfloat16()] if amp else [])
-    learn = DynamicsLearner(dls, Dynamics(cfg, codebooks_of(tokenizer)).to(dls.device), cbs=cbs, path=out)
+    model = deepcopy(start).train() if start else Dynamics(cfg, codebooks_of(tokenizer))
+    learn = DynamicsLearner(dls, model.to(dls.device), cbs=cbs, path=out)
+    if start: learn.dream_pool.since = 0                                       # it has learnt enough to dream at once
     learn.fit_one_cycle(epochs or 100_000, lr, pct_start=.05, cbs=[] if minutes is None else [TimeBudget(minutes)])
     checkpoint.path.unlink(missing_ok=True)
     return learn.model.cpu().eval()
