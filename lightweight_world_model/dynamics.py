@@ -481,10 +481,9 @@ class DynamicsLoss:
         target: torch.Tensor, # the true tokens, `(b, h, w, stages)`
         before: torch.Tensor, # those of the frame before, the same shape
     ) -> torch.Tensor: # a scalar
-        self.each = cell_losses(pred, target)
         drawn = (pred.pixels-self.model.pixels_of(target[pred.cells])).square().sum(1).mean()
         change = F.binary_cross_entropy_with_logits(pred.change, (target != before).any(-1).float(), reduction='none').sum((1, 2)).mean()
-        return self.each.mean() + .3*(drawn+change)
+        return cell_losses(pred, target).mean() + .3*(drawn+change)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0054
 def cell_accuracy(pred: Prediction, target: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
@@ -541,12 +540,12 @@ class Muon(torch.optim.Optimizer):
 
 # %% ../nbs/07_dynamics.ipynb #dyn0062
 class HardSteps(Callback):
-    "Half of each training batch is drawn by what was lost on it the last time, an eighth are surprising steps, the rest comes as it comes."
-    order, keeps = 40, ('rng', 'lost')                                         # see `Checkpoint`
+    "Half of each training batch is drawn by how wrong it looked the last time, an eighth are surprising steps, the rest comes as it comes."
+    order, keeps = 40, ('rng', 'wrong')                                         # see `Checkpoint`
     def __init__(self, hard: float = .5, surprising: float = .125, seed: int = 0): self.hard, self.share, self.seed = hard, surprising, seed
     def before_fit(self):
         data, self.rng = self.dls.train.dataset, torch.Generator().manual_seed(self.seed)
-        self.surprising, self.lost = data.surprising(), torch.full((len(data),), 4.)
+        self.surprising, self.wrong = data.surprising(), torch.ones(len(data))
         self.number = torch.full((len(data.tokens),), -1)
         self.number[data.rows] = torch.arange(len(data))
     def before_batch(self):
@@ -554,15 +553,16 @@ class HardSteps(Callback):
         rows, all_rows = self.x.clone(), self.dls.train.dataset.rows
         order = torch.randperm(len(rows), generator=self.rng)
         hard, odd = order.split([int(len(rows)*self.hard), len(rows)-int(len(rows)*self.hard)])
-        rows[hard.to(rows.device)] = all_rows[torch.multinomial(self.lost, len(hard), replacement=True, generator=self.rng)].to(rows.device)
+        rows[hard.to(rows.device)] = all_rows[torch.multinomial(self.wrong, len(hard), replacement=True, generator=self.rng)].to(rows.device)
         odd = odd[:int(len(rows)*self.share)]
         if len(self.surprising): rows[odd.to(rows.device)] = all_rows[self.surprising[torch.randint(len(self.surprising), (len(odd),), generator=self.rng)]].to(rows.device)
         self.learn.xb = (rows,)
     def after_loss(self):
         if not self.training or self.learn.dreamt: return
-        each, rows = self.loss_func.each.detach().sum(1), self.learn.rows_now.cpu()
-        lost = torch.zeros(len(rows)).index_add_(0, self.pred.cells[0].cpu(), each.cpu().float())
-        self.lost[self.number[rows]] = lost.clamp(.02, 20)
+        rows, drawn, true = self.learn.rows_now.cpu(), torch.stack([l.argmax(1) for l in self.pred.logits], 1), self.yb[0][self.pred.cells]
+        away = (self.model.pixels_of(drawn)-self.model.pixels_of(true)).square().sum(1).clamp_max(4)
+        wrong = torch.zeros(len(rows)).index_add_(0, self.pred.cells[0].cpu(), away.cpu().float())
+        self.wrong[self.number[rows]] = wrong.clamp(.05, 20)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0063
 class Remember(Callback):
