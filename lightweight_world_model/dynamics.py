@@ -540,7 +540,7 @@ class Muon(torch.optim.Optimizer):
 
 # %% ../nbs/07_dynamics.ipynb #dyn0062
 class HardSteps(Callback):
-    "Half of each training batch is drawn by how wrong it looked the last time, an eighth are surprising steps or one of the two before them, the rest comes as it comes."
+    "Half of each training batch is drawn by how wrong it looked the last time, an eighth are surprising steps, the rest comes as it comes."
     order, keeps = 40, ('rng', 'wrong')                                         # see `Checkpoint`
     def __init__(self, hard: float = .5, surprising: float = .125, seed: int = 0): self.hard, self.share, self.seed = hard, surprising, seed
     def before_fit(self):
@@ -555,9 +555,7 @@ class HardSteps(Callback):
         hard, odd = order.split([int(len(rows)*self.hard), len(rows)-int(len(rows)*self.hard)])
         rows[hard.to(rows.device)] = all_rows[torch.multinomial(self.wrong, len(hard), replacement=True, generator=self.rng)].to(rows.device)
         odd = odd[:int(len(rows)*self.share)]
-        if len(self.surprising):
-            some = torch.randint(len(self.surprising), (len(odd),), generator=self.rng)
-            rows[odd.to(rows.device)] = (all_rows[self.surprising[some]] - torch.randint(3, (len(odd),), generator=self.rng)).to(rows.device)
+        if len(self.surprising): rows[odd.to(rows.device)] = all_rows[self.surprising[torch.randint(len(self.surprising), (len(odd),), generator=self.rng)]].to(rows.device)
         self.learn.xb = (rows,)
     def after_loss(self):
         if not self.training or self.learn.dreamt: return
