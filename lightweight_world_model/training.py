@@ -6,8 +6,9 @@
 __all__ = ['REPORT_KEYS', 'start_tokenizer', 'TokenizerLoss', 'Autoencode', 'psnr_db', 'changed_db', 'ssim_mean', 'CodeUsage',
            'TimeBudget', 'Bfloat16', 'write_model', 'read_model', 'save_tokenizer', 'load_tokenizer', 'KeepBest',
            'Finite', 'parts_of', 'ResumableLearner', 'TokenizerLearner', 'show_reconstruction', 'tokenizer_dls',
-           'fit_tokenizer', 'take_apart', 'put_together', 'Checkpoint', 'lookup_baseline', 'ms_per_frame', 'peak_mb',
-           'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'Redrawn', 'redraw', 'compare']
+           'fit_tokenizer', 'take_apart', 'put_together', 'Checkpoint', 'History', 'lookup_baseline', 'ms_per_frame',
+           'peak_mb', 'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'Redrawn', 'redraw',
+           'compare']
 
 # %% ../nbs/06_training.ipynb #9dc65e92
 import json, math, sys, time
@@ -320,6 +321,16 @@ def read(self: Checkpoint) -> dict:
             return put_together(json.loads(about['state']), {k: f.get_tensor(k) for k in f.keys()})
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{self.path}: {e}') from e
 
+# %% ../nbs/06_training.ipynb #chk0018
+class History(CSVLogger):
+    "fastai's history.csv, which goes on after the last round that `Checkpoint` knows of."
+    order = Checkpoint.order + 1                                               # it has said by then which round comes next
+    def before_fit(self):
+        path = self.path/self.fname
+        rounds = path.read_bytes().splitlines(True)[:1+self.first_epoch] if self.append and path.exists() else []
+        super().before_fit()
+        if rounds: self.file.truncate(len(b''.join(rounds)))
+
 # %% ../nbs/06_training.ipynb #39cc3371
 def lookup_baseline(
     store: EpisodeStore, # patches of its training split
@@ -444,7 +455,7 @@ def train_tokenizer(
     run = dict(preset=name, seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
     checkpoint = Checkpoint(out/'checkpoint.safetensors', run, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
-    cbs = [KeepBest(out/'tokenizer.safetensors', resume, **run), checkpoint, CSVLogger('history.csv', append=resume)] + ([Bfloat16()] if amp else [])
+    cbs = [KeepBest(out/'tokenizer.safetensors', resume, **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else [])
     if tensorboard:
         need('tensorboard', 'train')
         from fastai.callback.tensorboard import TensorBoardCallback

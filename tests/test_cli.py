@@ -14,7 +14,7 @@ COMMANDS = {
     '': 'quickstart data train score export serve play demo bench', 'data': 'make record import split merge label show', 'train': 'tokenizer dynamics',
     'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed --keys --option --skip --workers --play --port', 'data show': '--sheet --json',
     'data import': '--out --actions --size --fps --crop --offset --calm --strip --seed', 'data merge': '--out', 'data label': '--tokenizer --out --actions --minutes --epochs --seed', 'data split': '--episodes --out --rest', 'demo': '--mode --image --json --out --port',
-    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard --resume', 'train dynamics': '--data --tokenizer --start --out --minutes --epochs --seed --device --amp --resume', 'score': '--data --json --pictures --split --quick', 'export': '--out --data',
+    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard --resume', 'train dynamics': '--data --tokenizer --start --out --preset --minutes --epochs --lr --seed --device --amp --resume', 'score': '--data --json --pictures --split --quick', 'export': '--out --data',
     'serve': '--host --port --players', 'play': '--port', 'bench': '--threads --json'}
 
 # Importing PyTorch takes seconds. So one process has done it, and each command is a fork of that one.
@@ -196,6 +196,9 @@ def broken(done):
     ('train dynamics --data data/game --start nowhere --out new', 1, 'name out of'),
     ('train dynamics --data data/game --start runs/game --out new', 1, 'got the tokenizer'),
     ('train dynamics --data data/game --start racing --out new', 1, 'with the actions of that world'),
+    ('train dynamics --data data/game --start racing --preset base --out new', 1, 'can grow in blocks only'),
+    ('train dynamics --data data/game --tokenizer runs/game --preset huge --out new', 1, 'a preset out of nano, small, base, xl'),
+    ('train dynamics --data data/game --tokenizer runs/game --lr -1 --out new', 2, 'positive --lr'),
     ('score nowhere --data data/game', 1, "name out of"),
     ('score runs/game --data data/game --pictures new', 1, 'expected a world to draw'),
     ('score runs/world/dynamics.safetensors --data data/game', 1, 'another kind of file'),

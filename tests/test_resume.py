@@ -66,6 +66,19 @@ def test_dynamics(game):
     lwm(*train('torn_world', '--resume'))
     assert same(game/'whole_world'/'dynamics.safetensors', out/'dynamics.safetensors') == []
 
+def test_start(game):
+    "Going on from a world is a run of its own kind: it goes on only as that."
+    def train(name, *more): return ['train', 'dynamics', '--data', game/'data', '--out', game/name, '--epochs', 3, *more]
+    start, out = ('--start', game/'whole_world'), game/'torn_start'
+    lwm(*train('whole_start', *start))
+    killed(train('torn_start', *start), (out/'checkpoint.safetensors').exists)
+    other = lwm(*train('torn_start', '--tokenizer', game/'whole', '--resume'), check=False)
+    assert other.returncode == 1 and 'another start' in other.stderr and len(other.stderr.splitlines()) == 1
+    lwm(*train('torn_start', *start, '--resume'))
+    assert same(game/'whole_start'/'dynamics.safetensors', out/'dynamics.safetensors') == []
+    rounds = (out/'history.csv').read_text().splitlines()
+    assert [line.split(',')[0] for line in rounds] == ['epoch', '0', '1', '2']
+
 def test_disk_full(game):
     def train(*more): return ['train', 'tokenizer', '--data', game/'data', '--out', game/'full', '--epochs', 3, *more]
     left = game/'full'/'checkpoint.safetensors'
