@@ -96,7 +96,7 @@ def one_thread():
 
 # %% ../nbs/08_world.ipynb #a85dd81f
 @patch
-@torch.no_grad()
+@torch.inference_mode()
 def reset(self: WorldModel,
     frames=None, # uint8 `(t, size, size, 3)`, the past, at least one frame; None: the start that the world carries
     actions=None, # int `(t-1,)`: `actions[i]` was taken while looking at `frames[i]`
@@ -110,7 +110,7 @@ def reset(self: WorldModel,
     return frame
 
 @patch
-@torch.no_grad()
+@torch.inference_mode()
 def step(self: WorldModel,
     action: int, # index into `action_names`
 ) -> np.ndarray: # the next frame, uint8 `(size, size, 3)`
@@ -126,7 +126,7 @@ def step(self: WorldModel,
 
 # %% ../nbs/08_world.ipynb #68477578
 @patch
-@torch.no_grad()
+@torch.inference_mode()
 def rollout(self: WorldModel,
     frames, # the past of each dream, uint8 `(b, t, size, size, 3)`
     past_actions, # the actions between these frames, int `(b, t-1)`
