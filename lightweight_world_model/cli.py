@@ -565,7 +565,7 @@ def demo(
     from lightweight_world_model import demo as show
     if mode == 'gradio': return serve_page(show.make_demo({Path(world).stem: model}), port)
     frame = show.picture_at(image, model)
-    (r,) = show.redraw(model.tokenizer, frame)
+    (r,) = show.reconstruct(model.tokenizer, frame)
     print(show.in_terminal(r, colours=sys.stdout.isatty()))
     if json: write_json(json, show.figures_of_picture(r))
     if out:
@@ -747,7 +747,7 @@ def show_run(
 def quickstart(
     *,
     out: Path|None = None, # folder to be made; lwm-quickstart if not given, with a number if that is there already
-    minutes: float = 8, # of training, an eighth of it for the tokenizer; the rest takes about three minutes
+    minutes: float = 8, # of training, a sixteenth of it for the tokenizer; the rest takes about three minutes
     frames: int = 60_000, # frames of the built-in game; 12 kB each on disk
     seed: int = 0, # of levels and training
 ):
@@ -755,8 +755,8 @@ def quickstart(
     out = out or first_free('lwm-quickstart')
     check_out(out, frames*64*64*3 + 10**8)
     data_make(out=out/'data', frames=frames, seed=seed)
-    train_tokenizer(data=out/'data', out=out/'tokenizer', minutes=minutes/8, seed=seed)
-    train_dynamics(data=out/'data', tokenizer=out/'tokenizer', out=out/'world', minutes=minutes*7/8, seed=seed)
+    train_tokenizer(data=out/'data', out=out/'tokenizer', minutes=minutes/16, seed=seed)
+    train_dynamics(data=out/'data', tokenizer=out/'tokenizer', out=out/'world', minutes=minutes*15/16, seed=seed)
     score(str(out/'world'), data=out/'data', json=out/'report.json', pictures=out/'dreams', quick=True)
     redrawn, levels = show_run(out)
     print(f'''

@@ -13,7 +13,7 @@ from PIL import Image
 
 from .core import *
 from .serve import open_picture
-from .training import Redrawn, compare, redraw
+from .training import Redrawn, compare, reconstruct
 from .world import WorldModel
 
 # %% ../nbs/13_demo.ipynb #demo0005
@@ -27,13 +27,13 @@ def in_letters(
 
 # %% ../nbs/13_demo.ipynb #demo0009
 def figures_of_picture(
-    r: Redrawn, # of `redraw`
+    r: Redrawn, # of `reconstruct`
 ) -> dict: # name → number, plain JSON
     "What there is to say about one redrawn frame."
     return dict(psnr=r.psnr, ssim=r.ssim, tokens=r.tokens.size, codes=len(np.unique(r.tokens)), bits=r.bits, compression=r.compression)
 
 def in_terminal(
-    r: Redrawn, # of `redraw`
+    r: Redrawn, # of `reconstruct`
     colours: bool = True, # draw it as well: for a terminal, not for a file
 ) -> str:
     "A redrawn frame for a terminal: before, after, and the figures."
@@ -63,7 +63,7 @@ def shown_on_page(
     world = worlds[name]
     frame = picture_at(path, world)
     picture, _ = compare(world.tokenizer, frame)
-    f = figures_of_picture(*redraw(world.tokenizer, frame))
+    f = figures_of_picture(*reconstruct(world.tokenizer, frame))
     return picture, [['PSNR', f"{f['psnr']:.2f} dB"], ['SSIM', f"{f['ssim']:.4f}"], ['tokens', f"{f['tokens']}, of {f['codes']} kinds"],
                      ['bits', f"{f['bits']:,.0f} for {24*world.size**2:,}"], ['compression', f"1 to {f['compression']:.1f}"]]
 

@@ -62,12 +62,13 @@ def cache_tokens(
     folder: str|Path, # where the file shall stand; its name tells the store and the tokenizer apart from others
     tick=None, # called with the number of new frames after each batch
 ) -> np.ndarray: # int16 `(n, h, w, stages)`, memory-mapped
-    "The tokens of all frames, computed once. Raises `ValueError` if the tokenizer is made for other frames."
+    "The tokens of all frames, computed once. Raises `ValueError` if the tokenizer is made for other frames, or has too many codes."
     if store.frames.shape[1:3] != (tokenizer.cfg.size,)*2: raise ValueError(f"expected frames of {tokenizer.cfg.size} × {tokenizer.cfg.size} pixels, got {store.frames.shape[1]} × {store.frames.shape[2]}")
     known = hashlib.sha256(b'steady' + json.dumps(store.meta, sort_keys=True).encode() + store.actions.tobytes())
     known.update(np.ascontiguousarray(store.frames[::max(1, len(store)//1000)]).tobytes())
     for v in tokenizer.state_dict().values(): known.update(v.cpu().numpy().tobytes())
     path = Path(folder)/f'tokens-{known.hexdigest()[:16]}.npy'
+    if tokenizer.cfg.codes > 2**15: raise ValueError(f'expected at most {2**15:,} codes a stage, got {tokenizer.cfg.codes:,}')
     if not path.exists():
         with atomic(path) as p, NpyWriter(p) as out:
             for ids in np.array_split(np.arange(len(store)), -(-len(store)//256)):
@@ -510,7 +511,7 @@ def orthogonal(
 
 # %% ../nbs/07_dynamics.ipynb #dyn0059
 class Muon(torch.optim.Optimizer):
-    "Matrices (the first group) take steps of equal length in all directions; the rest (the second) is left to Adam. After Jordan et al. 2024."
+    "Matrices (the first group) take steps of equal length in all directions; the rest (the second) is left to Adam. After Jordan et al. 2024; scaled as in arXiv 2502.16982."
     def __init__(self,
         params, # two groups of parameters
         lr: float = 4e-3, # learning rate of both

@@ -24,7 +24,8 @@ class EncodeGraph(nn.Module):
     "A frame, uint8 `(h, w, 3)` → its tokens, int32 `(cells, cells, stages)`."
     def __init__(self, world: WorldModel):
         super().__init__()
-        self.encoder, self.books, self.norms = world.tokenizer.encoder, world.dynamics.codebooks, world.dynamics.norms
+        encoder, self.books, self.norms = world.tokenizer.encoder, world.dynamics.codebooks, world.dynamics.norms
+        self.encoder = encoder if encoder.adds() else encoder.pixels       # one that adds nothing is left out
     def forward(self, frame):
         left, tokens = self.encoder(frame.permute(2, 0, 1)[None].float()/255)[0], []
         for book, norm in zip(self.books, self.norms):
@@ -36,7 +37,8 @@ class DecodeGraph(nn.Module):
     "Tokens, int32 `(cells, cells, stages)` → the frame as a player sees it, uint8 `(h, w, 3)`."
     def __init__(self, world: WorldModel):
         super().__init__()
-        self.decoder, self.dynamics = world.tokenizer.decoder, world.dynamics
+        decoder, self.dynamics = world.tokenizer.decoder, world.dynamics
+        self.decoder = decoder if decoder.adds() else decoder.pixels
     def forward(self, tokens):
         frame = self.decoder(self.dynamics.pixels_of(tokens.long()[None]))[0]
         return (frame.clamp(0, 1)*255).round().permute(1, 2, 0).to(torch.uint8)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from .core import *
-from .training import redraw
+from .training import reconstruct
 from .widgets import PLAYER_CSS, PLAYER_JS, DreamSession, about_player, answer
 from .world import WorldModel
 
@@ -90,7 +90,7 @@ class Hall:
     ):
         if not worlds: raise ValueError('expected at least one world to serve, got none')
         self.worlds, self.most, self.idle, self.longest, self.players = worlds, players, idle, longest, 0
-        self.redraw = {n: Together(lambda frames, w=w: redraw(w.tokenizer, *frames)) for n, w in worlds.items()}
+        self.redraw = {n: Together(lambda frames, w=w: reconstruct(w.tokenizer, *frames)) for n, w in worlds.items()}
     def name(self,
         name: str|None, # None: the first
     ) -> str: # `ValueError` for a world that isn't here

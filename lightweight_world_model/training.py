@@ -7,7 +7,7 @@ __all__ = ['REPORT_KEYS', 'start_tokenizer', 'TokenizerLoss', 'Autoencode', 'psn
            'TimeBudget', 'Bfloat16', 'write_model', 'read_model', 'save_tokenizer', 'load_tokenizer', 'KeepBest',
            'Finite', 'parts_of', 'ResumableLearner', 'TokenizerLearner', 'show_reconstruction', 'tokenizer_dls',
            'fit_tokenizer', 'take_apart', 'put_together', 'Checkpoint', 'History', 'lookup_baseline', 'ms_per_frame',
-           'peak_mb', 'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'Redrawn', 'redraw',
+           'peak_mb', 'score_tokenizer', 'make_report', 'report_table', 'train_tokenizer', 'Redrawn', 'reconstruct',
            'compare']
 
 # %% ../nbs/06_training.ipynb #9dc65e92
@@ -118,11 +118,15 @@ class Bfloat16(Callback):
     order = 10
     def before_fit(self):
         kind = self.dls.device.type
-        if not (torch.cuda.is_bf16_supported() if kind == 'cuda' else kind != 'cpu' or torch.cpu._is_avx512_bf16_supported()):
+        if not (torch.cuda.is_bf16_supported(including_emulation=False) if kind == 'cuda' else kind != 'cpu' or torch.cpu._is_avx512_bf16_supported()):
             raise ValueError('expected a device with bfloat16 arithmetic, got one that would only emulate it, many times slower: train without mixed precision')
-        self.cast = torch.autocast(kind, dtype=torch.bfloat16)
-    def before_batch(self): self.cast.__enter__()
-    def after_loss(self): self.cast.__exit__(None, None, None)
+        self.kind, self.cast = kind, None
+    def before_batch(self):
+        self.cast = torch.autocast(self.kind, dtype=torch.bfloat16, cache_enabled=False)    # a part may run twice, without gradients first
+        self.cast.__enter__()
+    def after_loss(self):
+        if self.cast: self.cast.__exit__(None, None, None)
+        self.cast = None
 
 # %% ../nbs/06_training.ipynb #8de4ecea
 def write_model(
@@ -167,7 +171,8 @@ def save_tokenizer(model: ImprovedVQVAE, path: str|Path, **facts) -> Path:
 
 def load_tokenizer(path: str|Path) -> tuple[ImprovedVQVAE, dict]:
     "Read a tokenizer, see `read_model`."
-    return read_model(path, 'tokenizer', lambda cfg: ImprovedVQVAE(VQVAEConfig(**cfg)))
+    model, facts = read_model(path, 'tokenizer', lambda cfg: ImprovedVQVAE(VQVAEConfig(**cfg)))
+    return model.to(memory_format=torch.channels_last), facts
 
 # %% ../nbs/06_training.ipynb #042d30da
 class KeepBest(Callback):
@@ -189,7 +194,7 @@ class KeepBest(Callback):
 # %% ../nbs/06_training.ipynb #chk0002
 class Finite(Callback):
     "Stop with a `ValueError` as soon as the loss is no number: at which step, at which learning rate, and what to try."
-    order = -9
+    order = Bfloat16.order + 1
     def after_loss(self):
         if self.training and not self.loss.isfinite():
             raise ValueError(f"the loss became {self.loss.item()} at step {self.train_iter+1:,}, at a learning rate of {self.opt.hypers[-1]['lr']:.1e}: try another seed, a lower rate, or no mixed precision; what was written before is still there")
@@ -203,7 +208,10 @@ class ResumableLearner(Learner):
     "A fastai `Learner` that can begin with a later epoch than the first, as `Checkpoint` asks it to."
     first_epoch = 0
     def _do_fit(self):
-        for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+        try:
+            for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+        finally:
+            for cb in self.cbs.filter(lambda cb: isinstance(cb, Bfloat16)): cb.after_loss()     # should the middle of a step have gone wrong
 
 class TokenizerLearner(ResumableLearner):
     "A fastai `Learner` for tokenizers: `dls` gives (frames, frames before)."
@@ -290,7 +298,8 @@ class Checkpoint(Callback):
     def keepers(self): return [(type(cb).__name__, cb, k) for cb in self.learn.cbs for k in getattr(cb, 'keeps', ())]       # what callbacks want to be kept
     def after_epoch(self):
         kept = {f'{name}.{k}': v.get_state() if isinstance(v := getattr(cb, k, None), torch.Generator) else v for name, cb, k in self.keepers()}
-        state, tensors = dict(model=self.model.state_dict(), opt=self.opt.state_dict(), kept=kept, random=torch.get_rng_state(), epoch=self.epoch, batches=self.dls.train.epoch), {}
+        random = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+        state, tensors = dict(model=self.model.state_dict(), opt=self.opt.state_dict(), kept=kept, random=random, epoch=self.epoch, batches=self.dls.train.epoch), {}
         about = dict(format='lightweight_world_model', version='1', kind='checkpoint', run=json.dumps(self.same), state=json.dumps(take_apart(state, tensors)))
         with atomic(self.path) as p:
             try: save_file(tensors, p, metadata=about)
@@ -303,7 +312,7 @@ class Checkpoint(Callback):
             v, now = state['kept'][f'{name}.{k}'], getattr(cb, k, None)
             if isinstance(now, torch.Generator): now.set_state(v)
             else: setattr(cb, k, v)
-        torch.set_rng_state(state['random'])
+        torch.set_rng_state(state['random'][0]); torch.cuda.set_rng_state_all(state['random'][1:])
         self.learn.first_epoch, self.dls.train.epoch = state['epoch']+1, state['batches']
 
 # %% ../nbs/06_training.ipynb #chk0014
@@ -479,7 +488,7 @@ class Redrawn(NamedTuple):
     compression: float    # times fewer than the pixels take
 
 @torch.no_grad()
-def redraw(
+def reconstruct(
     model: ImprovedVQVAE,
     *frames: np.ndarray|Image.Image, # uint8 `(h, w, 3)`, or images of any size, which are shrunk to the model's
 ) -> list[Redrawn]: # one for each
@@ -499,7 +508,7 @@ def compare(
     frame: np.ndarray|Image.Image, # uint8 `(h, w, 3)`, or an image of any size
 ) -> tuple[Image.Image, str]: # the picture, and one line of figures
     "Original, token map, reconstruction and four times the error, side by side, with PSNR, SSIM, bits and compression."
-    (r,), patch = redraw(model, frame), model.cfg.patch
+    (r,), patch = reconstruct(model, frame), model.cfg.patch
     colours = np.random.default_rng(0).integers(40, 256, (model.cfg.codes, 3), dtype=np.uint8)
     cells = np.kron(colours[r.tokens[..., 0]], np.ones((patch, patch, 1), np.uint8))
     error = np.clip(4*np.abs(r.frame.astype(int)-r.recon), 0, 255).astype(np.uint8)

@@ -105,7 +105,7 @@ class Tokenizer(nn.Module):
         x: torch.Tensor, # float frames on [0, 1], `(n, 3, size, size)`
     ) -> torch.Tensor: # tokens, int64 `(n, *token_shape)`
         "Frames to tokens; changes nothing in the model. What a cell shares with the frame before it is looked up once."
-        z = self.encoder(_checked(x, self.cfg.size))
+        z = self._run(self.encoder, _checked(x, self.cfg.size))
         new = torch.ones(z.shape[:-1], dtype=torch.bool, device=z.device)
         new[1:] = (z[1:] != z[:-1]).any(-1)
         if not 256 < new.sum() < new.numel()//2: return self.quantizer.encode(z)             # up to 256 vectors are looked up by other arithmetic
@@ -119,7 +119,9 @@ class Tokenizer(nn.Module):
         "Tokens to frames."
         if tokens.dtype != torch.int64 or tokens.shape[1:] != self.token_shape or not len(tokens):
             raise ValueError(f"expected int64 tokens of shape (n, {', '.join(map(str, self.token_shape))}), got {tokens.dtype} {tuple(tokens.shape)}")
-        return self.decoder(self.quantizer.lookup(tokens))
+        return self._run(self.decoder, self.quantizer.lookup(tokens))
+
+    def _run(self, part, x): return part(x)
 
 # %% ../nbs/03_vqvae.ipynb #f6aa7a9a
 class _Permute(nn.Module):
@@ -157,6 +159,8 @@ def _head(channels, out):
     nn.init.zeros_(conv.bias)
     return nn.Sequential(nn.GroupNorm(8, channels), nn.ReLU(inplace=True), conv)
 
+def _adds(head): return any(p.any() for p in head[-1].parameters())
+
 # %% ../nbs/03_vqvae.ipynb #a39fb8e8
 class Encoder(nn.Module):
     "Frame to one vector a cell: the cell's own pixels plus what the network adds, which starts as nothing."
@@ -176,11 +180,13 @@ class Encoder(nn.Module):
         self.head = _head(w[-1], 3*cfg.patch**2)
         self.register_buffer('unit', torch.ones(()))
 
+    def pixels(self, x): return patchify(x, self.patch)
+    def adds(self): return _adds(self.head)
     def forward(self,
         x: torch.Tensor, # frames `(b, 3, size, size)`
     ) -> torch.Tensor: # `(b, size/patch, size/patch, 3·patch²)`
         h = self.body(self.first(F.pixel_unshuffle(x, self.stem)) + self.place)
-        return patchify(x, self.patch) + self.unit*self.head(h).permute(0, 2, 3, 1)
+        return self.pixels(x) + self.unit*self.head(h).permute(0, 2, 3, 1)
 
 # %% ../nbs/03_vqvae.ipynb #6a056603
 class Decoder(nn.Module):
@@ -199,10 +205,12 @@ class Decoder(nn.Module):
         self.head = _head(w[0], 3*cfg.stem**2)
         self.register_buffer('unit', torch.ones(()))
 
+    def pixels(self, z): return unpatchify(z, self.patch)
+    def adds(self): return _adds(self.head)
     def forward(self,
         z: torch.Tensor, # `(b, size/patch, size/patch, 3·patch²)`
     ) -> torch.Tensor: # frames `(b, 3, size, size)`
-        pixels = unpatchify(z, self.patch)
+        pixels = self.pixels(z)
         h = self.low(z.permute(0, 3, 1, 2))
         for up in self.up: h = F.pixel_shuffle(up(h), 2)
         h = self.body(h + self.first(F.pixel_unshuffle(pixels, self.stem)) + self.place)
@@ -218,6 +226,8 @@ class ImprovedVQVAE(Tokenizer):
         self.encoder, self.decoder = Encoder(cfg), Decoder(cfg)
         self.quantizer = ResidualQuantizer(3*cfg.patch**2, cfg.codes, cfg.stages, decay=.999, commitment=1.)
         self.to(memory_format=torch.channels_last)                       # the order in memory that convolutions are fastest with
+
+    def _run(self, part, x): return part(x) if part.adds() else part.pixels(x)      # what adds nothing, as at the start, need not be computed
 
     def start(self,
         frames, # uint8 `(m, size, size, 3)`, to learn from
