@@ -541,9 +541,9 @@ class Muon(torch.optim.Optimizer):
 
 # %% ../nbs/07_dynamics.ipynb #dyn0062
 class HardSteps(Callback):
-    "Half of each training batch is drawn by how wrong it looked the last time, an eighth are surprising steps, with `early` some more the steps just before such, the rest comes as it comes."
+    "Half of each training batch is drawn by how wrong it looked the last time, an eighth are surprising steps, the rest comes as it comes."
     order, keeps = 40, ('rng', 'wrong')                                         # see `Checkpoint`
-    def __init__(self, hard: float = .5, surprising: float = .125, early: float = 0., seed: int = 0): self.hard, self.share, self.early, self.seed = hard, surprising, early, seed
+    def __init__(self, hard: float = .5, surprising: float = .125, seed: int = 0): self.hard, self.share, self.seed = hard, surprising, seed
     def before_fit(self):
         data, self.rng = self.dls.train.dataset, torch.Generator().manual_seed(self.seed)
         self.surprising, self.wrong = data.surprising(), torch.ones(len(data))
@@ -555,9 +555,8 @@ class HardSteps(Callback):
         order = torch.randperm(len(rows), generator=self.rng)
         hard, odd = order.split([int(len(rows)*self.hard), len(rows)-int(len(rows)*self.hard)])
         rows[hard.to(rows.device)] = all_rows[torch.multinomial(self.wrong, len(hard), replacement=True, generator=self.rng)].to(rows.device)
-        odd = odd[:int(len(rows)*(self.share+self.early))]
-        before = (torch.arange(len(odd)) >= int(len(rows)*self.share)).long()
-        if len(self.surprising): rows[odd.to(rows.device)] = (all_rows[self.surprising[torch.randint(len(self.surprising), (len(odd),), generator=self.rng)]] - before).to(rows.device)
+        odd = odd[:int(len(rows)*self.share)]
+        if len(self.surprising): rows[odd.to(rows.device)] = all_rows[self.surprising[torch.randint(len(self.surprising), (len(odd),), generator=self.rng)]].to(rows.device)
         self.learn.xb = (rows,)
     def after_loss(self):
         if not self.training or self.learn.dreamt: return
@@ -756,7 +755,7 @@ def train_dynamics(
     cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else [])
     model = deepcopy(start).train() if start else Dynamics(cfg, codebooks_of(tokenizer))
     learn = DynamicsLearner(dls, model.to(dls.device), cbs=cbs, path=out)
-    if start: learn.dream_pool.since, learn.hard_steps.early = 0, .125         # it knows what happens: now learn when, and dream at once
+    if start: learn.dream_pool.since = 0                                       # it has learnt enough to dream at once
     learn.fit_one_cycle(epochs or 100_000, lr, pct_start=.05, cbs=[] if minutes is None else [TimeBudget(minutes)])
     checkpoint.path.unlink(missing_ok=True)
     return learn.model.cpu().eval()
