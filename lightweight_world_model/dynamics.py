@@ -750,7 +750,7 @@ def train_dynamics(
     dls = transition_dls(store, cache_tokens(store, tokenizer, out), cfg, seed=seed)
     dls.device = torch.device(device) if device else default_device()
     run = dict(seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
-    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start is not None}, resume)
+    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start is not None, 'lr': lr}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
     cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else [])
     model = deepcopy(start).train() if start else Dynamics(cfg, codebooks_of(tokenizer))
