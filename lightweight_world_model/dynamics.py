@@ -95,6 +95,7 @@ class DynamicsConfig:
     width: int = 128 # channels
     blocks: int = 5 # of the body
     pooled: tuple = (1, 3, 4) # blocks that also see a summary of the whole frame; with the last among them, cells can agree on what happens
+    told: bool = True # the last summary is told which cells will change
     moves: int = 2 # ways in which the pixels of one cell may move at once
     still: int = 8 # frames after which a cell counts as still
     cap: int = 30 # most votes that a cell's usual content can have
@@ -146,23 +147,26 @@ class LocalBlock(nn.Module):
     def __init__(self,
         width: int, # channels
         pooled: bool, # mean and maximum over the frame as a further input
+        told: bool = False, # with `pooled`: also the maximum over the cells that will change, and over those that will not
     ):
         super().__init__()
         self.look, self.norm = nn.Conv2d(width, width, 3, padding=1, groups=width), nn.LayerNorm(width)
         self.up, self.down = nn.Linear(width, 2*width), nn.Linear(2*width, width)
-        self.summary = nn.Linear(2*width, 2*width) if pooled else None
+        self.summary = nn.Linear((4 if told else 2)*width, 2*width) if pooled else None
         with torch.no_grad(): self.down.weight.mul_(.3)
 
     def forward(self,
         x: torch.Tensor, # `(b, h, w, width)`
         cells: tuple|None = None, # indices of the only cells to be computed
+        change: torch.Tensor|None = None, # how likely each cell is to change, `(b, h, w)`, for a block that is told
     ) -> torch.Tensor: # the same shape, or `(n, width)` for n cells
         y = self.norm(self.look(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
         if cells is not None: x, y, of_frame = x[cells], y[cells], y
         u = self.up(y)
         if self.summary is not None:
             y = y if cells is None else of_frame
-            s = self.summary(torch.cat([y.mean((1, 2)), y.amax((1, 2))], -1))
+            parts = [] if change is None else [(y*share[..., None]).amax((1, 2)) for share in (change, 1-change)]
+            s = self.summary(torch.cat([y.mean((1, 2)), y.amax((1, 2)), *parts], -1))
             u = u + (s[:, None, None] if cells is None else s[cells[0]])
         return x + self.down(F.relu(u))
 
@@ -240,7 +244,7 @@ class Dynamics(nn.Module):
         self.patches = nn.Linear((cfg.frames+3)*d + cfg.frames*cfg.patch**2, c)
         self.place = nn.Parameter(.02*torch.randn(cfg.cells, cfg.cells, c))
         self.acts = nn.ModuleList(nn.Embedding(cfg.actions+1, c) for _ in range(cfg.frames))
-        self.blocks = nn.ModuleList(LocalBlock(c, i in cfg.pooled) for i in range(cfg.blocks))
+        self.blocks = nn.ModuleList(LocalBlock(c, i in cfg.pooled, cfg.told and i == cfg.blocks-1) for i in range(cfg.blocks))
         self.change, self.norm, self.up = nn.Linear(c, 1), nn.LayerNorm(c), nn.Linear(c, 2*c)
         self.painter = Painter(2*c, cfg.patch, cfg.moves, kept)
         self.query, self.gate = nn.Linear(2*c, cfg.stages*64), nn.Linear(2*c, cfg.stages*kept)
@@ -291,12 +295,13 @@ def think(self: Dynamics,
 @patch
 def paint(self: Dynamics,
     x: torch.Tensor, # of `think`
+    change: torch.Tensor, # logit of each cell: will it change? `(b, h, w)`
     pixels: torch.Tensor, # of `look`
     masks: torch.Tensor, # of `look`
     cells: tuple, # indices of n cells
 ) -> tuple: # pixels `(n, 3·patch²)`, and for the codes queries `(n, stages, 64)` and bonuses `(n, stages, 4)`
     "The last block and the painter, for some cells only."
-    u = F.relu(self.up(self.norm(self.blocks[-1](x, cells))))
+    u = F.relu(self.up(self.norm(self.blocks[-1](x, cells, change.sigmoid() if self.cfg.told else None))))
     around = neighbourhoods(torch.cat([pixels[..., 0, :], masks[..., 0, :]], -1), cells, self.cfg.patch)
     kept = torch.cat([pixels[..., :1, :], pixels[..., self.cfg.frames:, :]], -2)[cells]
     stages = self.cfg.stages
@@ -349,8 +354,9 @@ SURE = -2.          # a cell whose logit of changing is lower stays as it is
 def dream(self: Dynamics, x, look):
     "The next frame's tokens `(b, h, w, stages)`: new ones where a change is not ruled out, the old ones elsewhere."
     tokens, pixels, masks = look
-    out, cells = tokens[..., 0, :].clone(), (self.change(x)[..., 0] > SURE).nonzero(as_tuple=True)
-    if len(cells[0]): out[cells] = self.spell(self.paint(x, pixels, masks, cells), tokens[cells])[1]
+    out, change = tokens[..., 0, :].clone(), self.change(x)[..., 0]
+    cells = (change > SURE).nonzero(as_tuple=True)
+    if len(cells[0]): out[cells] = self.spell(self.paint(x, change, pixels, masks, cells), tokens[cells])[1]
     return out
 
 @patch
@@ -382,7 +388,7 @@ def forward(self: Dynamics,
     if dreaming: asked = asked | (own != target).any(-1)
     asked = asked & (torch.rand(change.shape, device=change.device) < 16*len(change)/asked.sum().clamp_min(1))      # 16 a frame teach enough
     cells = asked.nonzero(as_tuple=True)
-    painted = self.paint(x, pixels, masks, cells)
+    painted = self.paint(x, change, pixels, masks, cells)
     return Prediction(change, cells, painted[0], self.spell(painted, tokens[cells], target[cells])[0], own)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0046
@@ -575,10 +581,10 @@ class Remember(Callback):
         data, rows = self.dls.train.dataset, self.x.cpu()
         self.learn.rows_now, self.learn.dreamt = rows, False
         self.give(data, self.some_late(rows) if self.training else data.state(rows), rows)
-    def give(self, data, state, rows, dreaming=False):
+    def give(self, data, state, rows):
         target, dev = data.tokens[rows+1].long().to(self.dls.device), self.dls.device
         state = DreamState(*(x.to(dev) for x in state))
-        self.learn.xb = (state, data.actions[rows].to(dev), target, dreaming)
+        self.learn.xb = (state, data.actions[rows].to(dev), target)
         self.learn.yb = (target, state.frames[:, 0])
 
 # %% ../nbs/07_dynamics.ipynb #dmg0002
@@ -616,6 +622,19 @@ class Damage(Callback):
         state = damage(self.xb[0], self.share, self.rng)
         self.learn.xb, self.learn.yb = (state, *self.xb[1:]), (self.yb[0], state.frames[:, 0])
 
+# %% ../nbs/07_dynamics.ipynb #own0001
+@patch
+def in_own_words(self: Dynamics,
+    state: DreamState, # of a dream
+    target: torch.Tensor, # the true next frame, `(b, h, w, stages)`
+    close: float = .1, # how far colours may be from each other, of 1
+) -> torch.Tensor: # the same shape
+    "The same frame with the codes that the dream has in its newest frame, or else remembers, wherever these look the same."
+    known = torch.stack([state.frames[:, 0], state.usual, state.stable, state.first], 1)
+    alike = (self.pixels_of(known)-self.pixels_of(target)[:, None]).abs().amax(-1) < close
+    which = alike.int().argmax(1)[:, None, ..., None].expand_as(known[:, :1])              # the first of them
+    return torch.where(alike.any(1)[..., None], known.gather(1, which)[:, 0], target)
+
 # %% ../nbs/07_dynamics.ipynb #dyn0064
 class DreamPool(Callback):
     "Dreams that run on while training lasts. A share of the steps starts from them: what the model made of its own frames is held against the truth."
@@ -624,7 +643,7 @@ class DreamPool(Callback):
         n: int = 256, # dreams
         share: float = .5, # of the training steps, once it has begun
         since: float = .35, # at which part of the training
-        longest: int = 48, # frames; then a dream starts anew, as it does after four frames in a row with three visibly wrong cells or more; a quarter begin with an episode
+        longest: int = 90, # frames; then a dream starts anew, as it does after two frames in a row with three visibly wrong cells or more; a quarter begin with an episode
         seed: int = 0,
     ): self.n, self.share, self.since, self.longest, self.rng = n, share, since, longest, torch.Generator().manual_seed(seed)
     def before_fit(self): self.state = None
@@ -639,7 +658,10 @@ class DreamPool(Callback):
         if self.state is None: (self.rows, self.state), self.length, self.bad = self._fresh(self.n), torch.zeros(self.n), torch.zeros(self.n)
         self.now = torch.randperm(self.n, generator=self.rng)[:len(self.learn.rows_now)]
         self.learn.dreamt = True
-        self.remember.give(self.dls.train.dataset, DreamState(*(x[self.now] for x in self.state)), self.rows[self.now], dreaming=True)
+        self.remember.give(self.dls.train.dataset, DreamState(*(x[self.now] for x in self.state)), self.rows[self.now])
+        state, action, target = self.learn.xb
+        target = self.model.in_own_words(state, target)
+        self.learn.xb, self.learn.yb = (state, action, target, True), (target, state.frames[:, 0])
 
 # %% ../nbs/07_dynamics.ipynb #dyn0065
 @patch
@@ -652,7 +674,7 @@ def after_loss(self: DreamPool):
     self.length[i] += 1
     wrong = (self.model.pixels_of(own)-self.model.pixels_of(target)).square().sum(-1) > .5
     self.bad[i] = torch.where(wrong.sum((1, 2)).cpu() > 2, self.bad[i]+1, 0)
-    over = i[(self.bad[i] > 3) | (self.length[i] >= self.longest) | (self.rows[i]+1 >= data.ends[self.rows[i]])]
+    over = i[(self.bad[i] > 1) | (self.length[i] >= self.longest) | (self.rows[i]+1 >= data.ends[self.rows[i]])]
     if len(over) == 0: return
     self.rows[over], fresh = self._fresh(len(over))
     self.length[over] = self.bad[over] = 0
@@ -678,7 +700,7 @@ def save_dynamics(model: Dynamics, path: str|Path, **facts) -> Path:
 def load_dynamics(path: str|Path) -> tuple[Dynamics, dict]:
     "Read a dynamics model, see `read_model`."
     def make(cfg):
-        cfg = DynamicsConfig(**cfg)
+        cfg = DynamicsConfig(**{'told': False, **cfg})                         # older files don't say
         return Dynamics(cfg, torch.empty(cfg.stages, cfg.codes, 3*cfg.patch**2))
     return read_model(path, 'dynamics', make)
 
@@ -711,15 +733,17 @@ def deeper(
     **sizes, # of `SIZES`: as many blocks, or more
 ) -> Dynamics: # a new one, which does at first what `model` does
     "Put new blocks before the last. Raises `ValueError` if anything else is different."
-    cfg = replace(model.cfg, **sizes)
+    cfg = replace(model.cfg, told=True, **sizes)
     last, new = model.cfg.blocks-1, cfg.blocks-1
     pools = lambda c, ids: [i in c.pooled for i in ids]
-    if replace(cfg, blocks=last+1, pooled=model.cfg.pooled) != model.cfg or new < last or pools(cfg, [*range(last), new]) != pools(model.cfg, range(last+1)):
+    if replace(cfg, blocks=last+1, pooled=model.cfg.pooled, told=model.cfg.told) != model.cfg or new < last or pools(cfg, [*range(last), new]) != pools(model.cfg, range(last+1)):
         raise ValueError(f'a model can grow in blocks only: expected {last+1} or more, of width {model.cfg.width}, these and the last pooled as in {model.cfg.pooled}, got {cfg.blocks} of width {cfg.width}, pooled {cfg.pooled}')
     grown = Dynamics(cfg, model.codebooks)
     for block in grown.blocks[last:new]:
         for p in block.down.parameters(): nn.init.zeros_(p)
-    grown.load_state_dict({**grown.state_dict(), **{k.replace(f'blocks.{last}.', f'blocks.{new}.'): v for k, v in model.state_dict().items()}})
+    old, summary = ({k.replace(f'blocks.{last}.', f'blocks.{new}.'): v for k, v in model.state_dict().items()}, f'blocks.{new}.summary.weight')
+    if last in model.cfg.pooled: old[summary] = F.pad(old[summary], (0, (4*cfg.width - old[summary].shape[1])))     # what it was not told counts nothing yet
+    grown.load_state_dict({**grown.state_dict(), **old})
     return grown
 
 # %% ../nbs/07_dynamics.ipynb #dyn0071

@@ -55,8 +55,9 @@ class StepGraph(nn.Module):
         d, s, action = self.dynamics, DreamState(*(x.long() for x in state)), action.long()
         tokens, pixels, masks = d.look(s)
         x = d.think(pixels, masks, torch.cat([action[:, None], s.actions], 1))
-        new = d.spell(d.paint(x, pixels, masks, self.cells), tokens[self.cells])[1]
-        out = torch.where(d.change(x) > -2, new.view_as(tokens[..., 0, :]), tokens[..., 0, :])
+        change = d.change(x)[..., 0]
+        new = d.spell(d.paint(x, change, pixels, masks, self.cells), tokens[self.cells])[1]
+        out = torch.where(change[..., None] > -2, new.view_as(tokens[..., 0, :]), tokens[..., 0, :])
         return out[0].int(), *(x.int() for x in observe(s, action, out, d.cfg))
 
 # %% ../nbs/11_export.ipynb #85ad8c44

@@ -212,7 +212,7 @@ def _unpack(f):
     if about.get('version') != '1': raise ValueError(f"expected format version 1, got {about.get('version')}: a newer release may read it")
     tensors = {k: f.get_tensor(k) for k in f.keys()}
     if about.get('sha256') != _digest(about, tensors): raise ValueError('expected contents that match their checksum, got others: the file is damaged')
-    see, dream = (cls(**json.loads(about[k])) for k, cls in (('tokenizer', VQVAEConfig), ('dynamics', DynamicsConfig)))
+    see, dream = VQVAEConfig(**json.loads(about['tokenizer'])), DynamicsConfig(**{'told': False, **json.loads(about['dynamics'])})    # older files don't say
     part = lambda name: {k.removeprefix(name): v.float() for k, v in tensors.items() if k.startswith(name)}
     _check(lambda: ImprovedVQVAE(see), part('tokenizer.'))
     _check(lambda: Dynamics(dream, torch.empty(dream.stages, dream.codes, 3*dream.patch**2)), part('dynamics.'))
