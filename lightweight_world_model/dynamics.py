@@ -161,13 +161,15 @@ class LocalBlock(nn.Module):
         change: torch.Tensor|None = None, # how likely each cell is to change, `(b, h, w)`, for a block that is told
     ) -> torch.Tensor: # the same shape, or `(n, width)` for n cells
         y = self.norm(self.look(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-        if cells is not None: x, y, of_frame = x[cells], y[cells], y
-        u = self.up(y)
         if self.summary is not None:
-            y = y if cells is None else of_frame
-            parts = [] if change is None else [(y*share[..., None]).amax((1, 2)) for share in (change, 1-change)]
-            s = self.summary(torch.cat([y.mean((1, 2)), y.amax((1, 2)), *parts], -1))
-            u = u + (s[:, None, None] if cells is None else s[cells[0]])
+            parts = [y.mean((1, 2)), y.amax((1, 2))]
+            if change is not None:
+                own = F.layer_norm(x, x.shape[-1:])                           # of each cell alone, its neighbours not mixed in
+                parts += [(own*share[..., None]).amax((1, 2)) for share in (change, 1-change)]
+            s = self.summary(torch.cat(parts, -1))[:, None, None]
+        if cells is not None: x, y = x[cells], y[cells]
+        u = self.up(y)
+        if self.summary is not None: u = u + (s if cells is None else s[cells[0], 0, 0])
         return x + self.down(F.relu(u))
 
 # %% ../nbs/07_dynamics.ipynb #dyn0031
