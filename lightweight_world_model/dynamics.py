@@ -629,11 +629,10 @@ class Damage(Callback):
 def in_own_words(self: Dynamics,
     state: DreamState, # of a dream
     target: torch.Tensor, # the true next frame, `(b, h, w, stages)`
-    close: float = .1, # how far colours may be from each other, of 1
 ) -> torch.Tensor: # the same shape
-    "The same frame with the codes that the dream has in its newest frame, or else remembers, wherever these look the same."
+    "The same frame with the codes that the dream has in its newest frame, or else remembers, wherever these look the same: no colour is a tenth further."
     known = torch.stack([state.frames[:, 0], state.usual, state.stable, state.first], 1)
-    alike = (self.pixels_of(known)-self.pixels_of(target)[:, None]).abs().amax(-1) < close
+    alike = (self.pixels_of(known)-self.pixels_of(target)[:, None]).abs().amax(-1) < .1
     which = alike.int().argmax(1)[:, None, ..., None].expand_as(known[:, :1])              # the first of them
     return torch.where(alike.any(1)[..., None], known.gather(1, which)[:, 0], target)
 
@@ -734,7 +733,7 @@ def deeper(
     model: Dynamics,
     **sizes, # of `SIZES`: as many blocks, or more
 ) -> Dynamics: # a new one, which does at first what `model` does
-    "Put new blocks before the last. Raises `ValueError` if anything else is different."
+    "Put new blocks before the last, which from now on is told what will change. Raises `ValueError` if anything else is different."
     cfg = replace(model.cfg, told=True, **sizes)
     last, new = model.cfg.blocks-1, cfg.blocks-1
     pools = lambda c, ids: [i in c.pooled for i in ids]
@@ -743,8 +742,8 @@ def deeper(
     grown = Dynamics(cfg, model.codebooks)
     for block in grown.blocks[last:new]:
         for p in block.down.parameters(): nn.init.zeros_(p)
-    old, summary = ({k.replace(f'blocks.{last}.', f'blocks.{new}.'): v for k, v in model.state_dict().items()}, f'blocks.{new}.summary.weight')
-    if last in model.cfg.pooled: old[summary] = F.pad(old[summary], (0, (4*cfg.width - old[summary].shape[1])))     # what it was not told counts nothing yet
+    old, summary = {k.replace(f'blocks.{last}.', f'blocks.{new}.'): v for k, v in model.state_dict().items()}, f'blocks.{new}.summary.weight'
+    if summary in old: old[summary] = F.pad(old[summary], (0, 4*cfg.width - old[summary].shape[1]))     # what it was not told counts nothing yet
     grown.load_state_dict({**grown.state_dict(), **old})
     return grown
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from .core import *
 from .data import free_for
-from .dynamics import DreamState, Dynamics, observe
+from .dynamics import SURE, DreamState, Dynamics, observe
 from .widgets import PLAYER_CSS, PLAYER_JS, key_table
 from .world import WorldModel, one_thread
 
@@ -57,7 +57,7 @@ class StepGraph(nn.Module):
         x = d.think(pixels, masks, torch.cat([action[:, None], s.actions], 1))
         change = d.change(x)[..., 0]
         new = d.spell(d.paint(x, change, pixels, masks, self.cells), tokens[self.cells])[1]
-        out = torch.where(change[..., None] > -2, new.view_as(tokens[..., 0, :]), tokens[..., 0, :])
+        out = torch.where(change[..., None] > SURE, new.view_as(tokens[..., 0, :]), tokens[..., 0, :])
         return out[0].int(), *(x.int() for x in observe(s, action, out, d.cfg))
 
 # %% ../nbs/11_export.ipynb #85ad8c44
