@@ -205,13 +205,15 @@ def parts_of(model: ImprovedVQVAE) -> list:
     return [list(model.encoder.parameters()), [p for n, p in model.named_parameters() if not n.startswith('encoder.')]]
 
 class ResumableLearner(Learner):
-    "A fastai `Learner` that can begin with a later epoch than the first, as `Checkpoint` asks it to."
+    "A fastai `Learner` that can begin with a later epoch than the first, as `Checkpoint` asks it to. What is smaller than 10⁻³⁸ counts as zero meanwhile."
     first_epoch = 0
     def _do_fit(self):
+        torch.set_flush_denormal(True)
         try:
             for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
         finally:
             for cb in self.cbs.filter(lambda cb: isinstance(cb, Bfloat16)): cb.after_loss()     # should the middle of a step have gone wrong
+            torch.set_flush_denormal(False)
 
 class TokenizerLearner(ResumableLearner):
     "A fastai `Learner` for tokenizers: `dls` gives (frames, frames before)."
