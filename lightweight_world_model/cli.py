@@ -353,7 +353,7 @@ def train_dynamics(
     tokenizer: Path|None = None, # folder of a tokenizer trained on them, or its .safetensors file
     start: str|None = None, # or: a world to go on from, a folder, file or name; its tokenizer stays as it is
     out: Path, # folder of the run; gets world.safetensors, dynamics.safetensors, history.csv and the frames' tokens
-    preset: str = 'nano', # how large: nano, small, base or xl; with --start, a larger one makes that world deeper
+    preset: str = 'nano', # how large: nano, small, base or xl; with --start, that world gets as many blocks
     minutes: float|None = None, # train for so many minutes; 10 if --epochs is not given either
     epochs: int|None = None, # or: go over the data so many times
     lr: float|None = None, # highest learning rate; 0.005, or 0.002 with --start
@@ -372,12 +372,14 @@ def train_dynamics(
     if start and not begun: raise ValueError(f'expected a world to start from, got the tokenizer {start}')
     if preset not in dynamics.SIZES: raise ValueError(f"expected a preset out of {', '.join(dynamics.SIZES)}, got {preset!r}")
     sizes = dynamics.SIZES[preset]
-    how = dict(start=dynamics.deeper(begun.dynamics, **sizes), lr=lr or 2e-3) if begun else dict(lr=lr or 5e-3, **sizes)
+    if begun and 'blocks' in sizes: begun.dynamics = dynamics.deeper(begun.dynamics, sizes['blocks'], sizes['pooled'])
+    how = dict(start=begun.dynamics, lr=lr or 2e-3) if begun else dict(lr=lr or 5e-3, **sizes)
     model = begun.tokenizer if begun else training.load_tokenizer(tokenizer)[0]
     store, device = open_store(data, 'train', 'valid', 'test'), device_of(device)
     if begun and begun.action_names != store.action_names: raise ValueError(f"expected a recording with the actions of that world, {', '.join(begun.action_names)}, got {', '.join(store.action_names)}")
     check_out(out/'world.safetensors', 10**8 + 2*len(store)*model.tokens_per_frame)
     with step('turning frames into tokens', len(store)) as tick: dynamics.cache_tokens(store, model, out, tick)
+    if begun: print(f'going on from {start}: {begun.dynamics.cfg.blocks} blocks of width {begun.dynamics.cfg.width}')
     with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp, resume=resume, **how)
     if begun: tokenizer = training.save_tokenizer(model, out/'tokenizer.safetensors', **begun.info.get('tokenizer', {}))
     world.WorldModel.from_runs(tokenizer, out, store, **(dict(before=begun.info) if begun else {})).save(out/'world.safetensors')

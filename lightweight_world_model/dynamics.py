@@ -92,10 +92,10 @@ class DynamicsConfig:
     codes: int = 1024 # size of a codebook
     actions: int = 6 # how many there are
     frames: int = 3 # of the past, the newest included
-    width: int = 128 # channels
+    width: int = 96 # channels
     blocks: int = 5 # of the body
     pooled: tuple = (1, 3, 4) # blocks that also see a summary of the whole frame; with the last among them, cells can agree on what happens
-    told: bool = True # the last summary is told which cells will change
+    told: bool = True # before each summary a guess is made which cells will change, and they are summed up by themselves
     moves: int = 2 # ways in which the pixels of one cell may move at once
     still: int = 8 # frames after which a cell counts as still
     cap: int = 30 # most votes that a cell's usual content can have
@@ -150,22 +150,24 @@ class LocalBlock(nn.Module):
         told: bool = False, # with `pooled`: also the maximum over the cells that will change, and over those that will not
     ):
         super().__init__()
+        self.told = pooled and told
         self.look, self.norm = nn.Conv2d(width, width, 3, padding=1, groups=width), nn.LayerNorm(width)
         self.up, self.down = nn.Linear(width, 2*width), nn.Linear(2*width, width)
-        self.summary = nn.Linear((4 if told else 2)*width, 2*width) if pooled else None
+        self.summary = nn.Linear(2*width, 2*width) if pooled else None
+        if self.told: self.summary = nn.Sequential(nn.Linear(4*width, width//2), nn.ReLU(), nn.Linear(width//2, 2*width))
         with torch.no_grad(): self.down.weight.mul_(.3)
 
     def forward(self,
         x: torch.Tensor, # `(b, h, w, width)`
         cells: tuple|None = None, # indices of the only cells to be computed
-        change: torch.Tensor|None = None, # how likely each cell is to change, `(b, h, w)`, for a block that is told
+        change: torch.Tensor|None = None, # for a block that is told: logit of each cell, will it change? `(b, h, w)`
     ) -> torch.Tensor: # the same shape, or `(n, width)` for n cells
         y = self.norm(self.look(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
         if self.summary is not None:
             parts = [y.mean((1, 2)), y.amax((1, 2))]
-            if change is not None:
-                own = F.layer_norm(x, x.shape[-1:])                           # of each cell alone, its neighbours not mixed in
-                parts += [(own*share[..., None]).amax((1, 2)) for share in (change, 1-change)]
+            if self.told:
+                own, will = F.layer_norm(x, x.shape[-1:]), change.sigmoid()[..., None]       # of each cell alone, its neighbours not mixed in
+                parts += [(own*share).amax((1, 2)) for share in (will, 1-will)]
             s = self.summary(torch.cat(parts, -1))[:, None, None]
         if cells is not None: x, y = x[cells], y[cells]
         u = self.up(y)
@@ -225,7 +227,7 @@ class Painter(nn.Module):
 # %% ../nbs/07_dynamics.ipynb #dyn0037
 class Prediction(NamedTuple):
     "What `Dynamics` says about the next frame, in training."
-    change: torch.Tensor # logit of each cell: will it change? `(b, h, w)`
+    guesses: list # logits of each cell: will it change? One `(b, h, w)` for each block that is told, and the one that counts
     cells: tuple # indices of the n cells it was asked about
     pixels: torch.Tensor # their pixels, `(n, 3·patch²)`
     logits: list # of their codes, one `(n, codes)` a stage
@@ -246,7 +248,7 @@ class Dynamics(nn.Module):
         self.patches = nn.Linear((cfg.frames+3)*d + cfg.frames*cfg.patch**2, c)
         self.place = nn.Parameter(.02*torch.randn(cfg.cells, cfg.cells, c))
         self.acts = nn.ModuleList(nn.Embedding(cfg.actions+1, c) for _ in range(cfg.frames))
-        self.blocks = nn.ModuleList(LocalBlock(c, i in cfg.pooled, cfg.told and i == cfg.blocks-1) for i in range(cfg.blocks))
+        self.blocks = nn.ModuleList(LocalBlock(c, i in cfg.pooled, cfg.told) for i in range(cfg.blocks))
         self.change, self.norm, self.up = nn.Linear(c, 1), nn.LayerNorm(c), nn.Linear(c, 2*c)
         self.painter = Painter(2*c, cfg.patch, cfg.moves, kept)
         self.query, self.gate = nn.Linear(2*c, cfg.stages*64), nn.Linear(2*c, cfg.stages*kept)
@@ -285,25 +287,28 @@ def think(self: Dynamics,
     pixels: torch.Tensor, # of `look`
     masks: torch.Tensor, # of `look`
     actions: torch.Tensor, # the one taken now, then those before it, `(b, frames)`
-) -> torch.Tensor: # `(b, h, w, width)`
-    "The body, up to its last block."
+) -> tuple: # `(b, h, w, width)`; of each cell, logits of whether it will change, one `(b, h, w)` before each block that is told, and a last one that counts
+    "The body, up to its last block, and its guesses on the way."
     of_pixels, of_masks = self.patches.weight.split([pixels.flatten(3).shape[-1], masks.flatten(3).shape[-1]], 1)
     x = F.linear(pixels.flatten(3), of_pixels, self.patches.bias) + F.linear(masks.flatten(3), of_masks) + self.place
     x = x + self.press(actions)[:, None, None]
-    for block in self.blocks[:-1]: x = block(x)
-    return x
+    guesses = []
+    for block in self.blocks[:-1]:
+        if block.told: guesses.append(self.change(x)[..., 0])
+        x = block(x, change=guesses[-1] if block.told else None)
+    return x, [*guesses, self.change(x)[..., 0]]
 
 # %% ../nbs/07_dynamics.ipynb #dyn0039
 @patch
 def paint(self: Dynamics,
     x: torch.Tensor, # of `think`
-    change: torch.Tensor, # logit of each cell: will it change? `(b, h, w)`
+    change: torch.Tensor, # the last guess of `think`
     pixels: torch.Tensor, # of `look`
     masks: torch.Tensor, # of `look`
     cells: tuple, # indices of n cells
 ) -> tuple: # pixels `(n, 3·patch²)`, and for the codes queries `(n, stages, 64)` and bonuses `(n, stages, 4)`
     "The last block and the painter, for some cells only."
-    u = F.relu(self.up(self.norm(self.blocks[-1](x, cells, change.sigmoid() if self.cfg.told else None))))
+    u = F.relu(self.up(self.norm(self.blocks[-1](x, cells, change))))
     around = neighbourhoods(torch.cat([pixels[..., 0, :], masks[..., 0, :]], -1), cells, self.cfg.patch)
     kept = torch.cat([pixels[..., :1, :], pixels[..., self.cfg.frames:, :]], -2)[cells]
     stages = self.cfg.stages
@@ -353,11 +358,10 @@ SURE = -2.          # a cell whose logit of changing is lower stays as it is
 
 @patch
 @torch.no_grad()
-def dream(self: Dynamics, x, look):
+def dream(self: Dynamics, x, change, look):
     "The next frame's tokens `(b, h, w, stages)`: new ones where a change is not ruled out, the old ones elsewhere."
     tokens, pixels, masks = look
-    out, change = tokens[..., 0, :].clone(), self.change(x)[..., 0]
-    cells = (change > SURE).nonzero(as_tuple=True)
+    out, cells = tokens[..., 0, :].clone(), (change > SURE).nonzero(as_tuple=True)
     if len(cells[0]): out[cells] = self.spell(self.paint(x, change, pixels, masks, cells), tokens[cells])[1]
     return out
 
@@ -370,8 +374,8 @@ def step(self: Dynamics,
     "One frame further, in constant time and memory. Raises `ValueError` for an action that doesn't exist."
     self._check_actions(action, len(state.frames))
     seen = self.look(state)
-    x = self.think(*seen[1:], torch.cat([action[:, None], state.actions], 1))
-    tokens = self.dream(x, seen)
+    x, guesses = self.think(*seen[1:], torch.cat([action[:, None], state.actions], 1))
+    tokens = self.dream(x, guesses[-1], seen)
     return tokens, observe(state, action, tokens, self.cfg)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0043
@@ -384,14 +388,14 @@ def forward(self: Dynamics,
 ) -> Prediction:
     "For training: the cells that change, those it takes for changing or would get wrong, and some others; of all these a part, where everything moves."
     seen = tokens, pixels, masks = self.look(state)
-    x = self.think(pixels, masks, torch.cat([action[:, None], state.actions], 1))
-    change, own = self.change(x)[..., 0], self.dream(x, seen) if dreaming else None
+    x, guesses = self.think(pixels, masks, torch.cat([action[:, None], state.actions], 1))
+    change, own = guesses[-1], self.dream(x, guesses[-1], seen) if dreaming else None
     asked = (target != tokens[..., 0, :]).any(-1) | (torch.rand(change.shape, device=change.device) < .06) | (change.detach() > SURE)
     if dreaming: asked = asked | (own != target).any(-1)
     asked = asked & (torch.rand(change.shape, device=change.device) < 16*len(change)/asked.sum().clamp_min(1))      # 16 a frame teach enough
     cells = asked.nonzero(as_tuple=True)
     painted = self.paint(x, change, pixels, masks, cells)
-    return Prediction(change, cells, painted[0], self.spell(painted, tokens[cells], target[cells])[0], own)
+    return Prediction(guesses, cells, painted[0], self.spell(painted, tokens[cells], target[cells])[0], own)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0046
 class Transitions:
@@ -483,7 +487,7 @@ def cell_losses(
     return torch.stack([F.cross_entropy(l, t, reduction='none') for l, t in zip(pred.logits, target[pred.cells].unbind(1))], 1)
 
 class DynamicsLoss:
-    "Cross-entropy of the codes + .3 × (squared error of the pixels + cross-entropy of which cells change)."
+    "Cross-entropy of the codes + .3 × (squared error of the pixels + cross-entropy of which cells change, a sixth of it for each early guess)."
     def __init__(self, model: Dynamics): self.model = model
     def __call__(self,
         pred: Prediction,
@@ -491,8 +495,9 @@ class DynamicsLoss:
         before: torch.Tensor, # those of the frame before, the same shape
     ) -> torch.Tensor: # a scalar
         drawn = (pred.pixels-self.model.pixels_of(target[pred.cells])).square().sum(1).mean()
-        change = F.binary_cross_entropy_with_logits(pred.change, (target != before).any(-1).float(), reduction='none').sum((1, 2)).mean()
-        return cell_losses(pred, target).mean() + .3*(drawn+change)
+        true = (target != before).any(-1).float()
+        *early, change = (F.binary_cross_entropy_with_logits(guess, true, reduction='none').sum((1, 2)).mean() for guess in pred.guesses)
+        return cell_losses(pred, target).mean() + .3*(drawn+change) + .05*sum(early)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0054
 def cell_accuracy(pred: Prediction, target: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
@@ -502,7 +507,7 @@ def cell_accuracy(pred: Prediction, target: torch.Tensor, before: torch.Tensor) 
 
 def change_accuracy(pred: Prediction, target: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     "Share of the frames in which it knows of every cell whether it changes."
-    return ((pred.change > 0) == (target != before).any(-1)).all(-1).all(-1).float().mean()
+    return ((pred.guesses[-1] > 0) == (target != before).any(-1)).all(-1).all(-1).float().mean()
 
 # %% ../nbs/07_dynamics.ipynb #dyn0057
 def orthogonal(
@@ -724,27 +729,26 @@ def dynamics_config(
 # %% ../nbs/07_dynamics.ipynb #dpr0002
 SIZES = {                                                                      # of `DynamicsConfig`, other than usual
     'nano': {},
-    'small': dict(blocks=6, pooled=(1, 3, 5)),
+    'small': dict(width=128, blocks=6, pooled=(1, 3, 5)),
     'base': dict(width=256, blocks=8, pooled=(1, 3, 5, 7)),
     'xl': dict(width=1024, blocks=16, pooled=(1, 3, 5, 7, 9, 11, 13, 15)),
 }
 
 def deeper(
     model: Dynamics,
-    **sizes, # of `SIZES`: as many blocks, or more
+    blocks: int, # as many as it has, or more
+    pooled: tuple, # with a summary; as in `model` for the blocks that it has, the last remaining the last
 ) -> Dynamics: # a new one, which does at first what `model` does
-    "Put new blocks before the last, which from now on is told what will change. Raises `ValueError` if anything else is different."
-    cfg = replace(model.cfg, told=True, **sizes)
-    last, new = model.cfg.blocks-1, cfg.blocks-1
+    "Put new blocks before the last. Raises `ValueError` where that is not all that changes."
+    cfg = replace(model.cfg, blocks=blocks, pooled=pooled)
+    last, new = model.cfg.blocks-1, blocks-1
     pools = lambda c, ids: [i in c.pooled for i in ids]
-    if replace(cfg, blocks=last+1, pooled=model.cfg.pooled, told=model.cfg.told) != model.cfg or new < last or pools(cfg, [*range(last), new]) != pools(model.cfg, range(last+1)):
-        raise ValueError(f'a model can grow in blocks only: expected {last+1} or more, of width {model.cfg.width}, these and the last pooled as in {model.cfg.pooled}, got {cfg.blocks} of width {cfg.width}, pooled {cfg.pooled}')
+    if new < last or pools(cfg, [*range(last), new]) != pools(model.cfg, range(last+1)):
+        raise ValueError(f'a model can only grow: expected {last+1} blocks or more, these and the last pooled as in {model.cfg.pooled}, got {blocks}, pooled {pooled}')
     grown = Dynamics(cfg, model.codebooks)
     for block in grown.blocks[last:new]:
         for p in block.down.parameters(): nn.init.zeros_(p)
-    old, summary = {k.replace(f'blocks.{last}.', f'blocks.{new}.'): v for k, v in model.state_dict().items()}, f'blocks.{new}.summary.weight'
-    if summary in old: old[summary] = F.pad(old[summary], (0, 4*cfg.width - old[summary].shape[1]))     # what it was not told counts nothing yet
-    grown.load_state_dict({**grown.state_dict(), **old})
+    grown.load_state_dict({**grown.state_dict(), **{k.replace(f'blocks.{last}.', f'blocks.{new}.'): v for k, v in model.state_dict().items()}})
     return grown
 
 # %% ../nbs/07_dynamics.ipynb #dyn0071

@@ -54,8 +54,7 @@ class StepGraph(nn.Module):
     def forward(self, action, *state):
         d, s, action = self.dynamics, DreamState(*(x.long() for x in state)), action.long()
         tokens, pixels, masks = d.look(s)
-        x = d.think(pixels, masks, torch.cat([action[:, None], s.actions], 1))
-        change = d.change(x)[..., 0]
+        x, (*_, change) = d.think(pixels, masks, torch.cat([action[:, None], s.actions], 1))
         new = d.spell(d.paint(x, change, pixels, masks, self.cells), tokens[self.cells])[1]
         out = torch.where(change[..., None] > SURE, new.view_as(tokens[..., 0, :]), tokens[..., 0, :])
         return out[0].int(), *(x.int() for x in observe(s, action, out, d.cfg))

@@ -196,7 +196,6 @@ def broken(done):
     ('train dynamics --data data/game --start nowhere --out new', 1, 'name out of'),
     ('train dynamics --data data/game --start runs/game --out new', 1, 'got the tokenizer'),
     ('train dynamics --data data/game --start racing --out new', 1, 'with the actions of that world'),
-    ('train dynamics --data data/game --start racing --preset base --out new', 1, 'can grow in blocks only'),
     ('train dynamics --data data/game --tokenizer runs/game --preset huge --out new', 1, 'a preset out of nano, small, base, xl'),
     ('train dynamics --data data/game --tokenizer runs/game --lr -1 --out new', 2, 'positive --lr'),
     ('score nowhere --data data/game', 1, "name out of"),
