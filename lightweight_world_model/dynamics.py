@@ -386,12 +386,11 @@ def forward(self: Dynamics,
     target: torch.Tensor, # the true next frame, `(b, h, w, stages)`
     dreaming: bool = False, # also say what it would dream
 ) -> Prediction:
-    "For training: the cells that change, those it takes for changing or would get wrong, and some others; of all these a part, where everything moves."
+    "For training: the cells that change, those it takes for changing, and some others; of all these a part, where everything moves."
     seen = tokens, pixels, masks = self.look(state)
     x, guesses = self.think(pixels, masks, torch.cat([action[:, None], state.actions], 1))
     change, own = guesses[-1], self.dream(x, guesses[-1], seen) if dreaming else None
     asked = (target != tokens[..., 0, :]).any(-1) | (torch.rand(change.shape, device=change.device) < .06) | (change.detach() > SURE)
-    if dreaming: asked = asked | (own != target).any(-1)
     asked = asked & (torch.rand(change.shape, device=change.device) < 16*len(change)/asked.sum().clamp_min(1))      # 16 a frame teach enough
     cells = asked.nonzero(as_tuple=True)
     painted = self.paint(x, change, pixels, masks, cells)
