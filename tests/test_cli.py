@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
+from lightweight_world_model.dynamics import deeper
 from lightweight_world_model.training import REPORT_KEYS, load_tokenizer
 from lightweight_world_model.vqvae import PRESETS
 from lightweight_world_model.world import WorldModel
@@ -158,6 +159,9 @@ def broken(done):
         spoil(cwd/name)
     weights = (cwd/'runs/game/tokenizer.safetensors').read_bytes()
     (cwd/'damaged.safetensors').write_bytes(weights[:-1000])
+    deep = WorldModel.load('platformer')
+    deep.dynamics = deeper(deep.dynamics, 9, (1, 3, 8))
+    deep.save(cwd/'deep.safetensors')
     (cwd/'foreign.safetensors').write_bytes(os.urandom(1000))
     return cwd
 
@@ -196,6 +200,7 @@ def broken(done):
     ('train dynamics --data data/game --start nowhere --out new', 1, 'name out of'),
     ('train dynamics --data data/game --start runs/game --out new', 1, 'got the tokenizer'),
     ('train dynamics --data data/game --start racing --out new', 1, 'with the actions of that world'),
+    ('train dynamics --data data/game --start deep.safetensors --preset small --out new', 1, 'expected 9 blocks or more'),
     ('train dynamics --data data/game --tokenizer runs/game --preset huge --out new', 1, 'a preset out of nano, small, base, xl'),
     ('train dynamics --data data/game --tokenizer runs/game --lr -1 --out new', 2, 'positive --lr'),
     ('score nowhere --data data/game', 1, "name out of"),
