@@ -598,31 +598,41 @@ def damage(
     s: DreamState,
     share: float, # of the memories that are damaged
     rng: torch.Generator, # on the CPU
-    twice: float = .3, # share of those in which something is there twice; in the others it is missing
-) -> DreamState: # with other last frames
-    "Take what moves in one cell, or in 2×2, out of the last frames, at least the newest; or put a copy of such a cell elsewhere in that."
+    twice: float = .5, # share of those in which something is copied; in the others it is missing
+) -> DreamState: # of which only `first` can be relied on
+    "Take what moves in one cell, or in 2×2, out of the last frames, at least the newest; or copy such a piece, of anything, elsewhere: into the newest frame, into older ones, or into all memory but `first`."
     new, (b, k, h, w) = s.frames[:, 0], s.frames.shape[:4]
+    n, ago = torch.arange(h*w, device=new.device), torch.arange(k, device=new.device)
     def dice(*shape): return torch.rand(shape, generator=rng).to(new.device)
     moving = (s.frames != s.usual[:, None]).any(-1) & (s.frames[:, :-1] != s.frames[:, 1:]).any(-1).any(1, keepdim=True)
-    at = (moving[:, 0]*dice(b, h, w)).flatten(1).argmax(1)                       # one of the cells with something that moves
-    big, up, left = dice(3, b) < .5
-    def side(n, i, before):
-        away = torch.arange(n, device=new.device) - (i - (big & before).long())[:, None]
+    double, hit = dice(b) < twice, dice(b) < share
+    anything, big, up, left = (double & (dice(b) < .5), *(dice(3, b) < .5))
+    may = moving[:, 0] | anything[:, None, None]
+    at = (may*dice(b, h, w)).flatten(1).argmax(1)                                # one of these cells
+    def side(length, i, before):
+        away = n[:length] - (i - (big & before).long())[:, None]
         return (away == 0) | (away == 1) & big[:, None]
-    block = side(h, at//w, up)[:, :, None] & side(w, at%w, left)[:, None]
-    hit, double = moving[:, 0].flatten(1).any(1) & (dice(b) < share), dice(b) < twice
+    block = side(h, at//w, up)[:, :, None] & side(w, at%w, left)[:, None] & (hit & may.flatten(1).any(1))[:, None, None]
+
     lasting = 1 + (dice(b)*torch.where(big, k-1, k)).long()                      # frames; of what is large one always tells
-    gone = moving & (block & (hit & ~double)[:, None, None])[:, None] & (torch.arange(k, device=new.device) < lasting[:, None])[..., None, None]
-    there = F.one_hot((dice(b)*h*w).long(), h*w).view(b, h, w).bool() & (hit & double)[:, None, None]
-    copied = new.flatten(1, 2)[torch.arange(b, device=new.device), at][:, None, None]
+    gone = moving & block[:, None] & (~double[:, None] & (ago < lasting[:, None]))[..., None, None]
+
+    origin = (n - (dice(b)*h*w).long()[:, None]) % (h*w)                         # all is shifted by the same random number of cells
+    there = block.flatten(1).gather(1, origin).view(b, h, w) & double[:, None, None]
+    copied = new.flatten(1, 2).gather(1, origin[..., None].expand(-1, -1, s.frames.shape[-1])).view_as(new)
+    kind = (dice(b, 1)*3).long()                                                 # 0: it has just come, 1: it was there, 2: it has been there for long
+    when = torch.where(kind == 0, ago == 0, (kind == 2) | (ago > 0) & (dice(b, k) < .5))
+    stays = there & (kind == 2)[..., None]
+
     frames = torch.where(gone[..., None], s.usual[:, None], s.frames)
-    frames[:, 0] = torch.where(there[..., None], copied, frames[:, 0])
-    return s._replace(frames=frames)
+    frames = torch.where((there[:, None] & when[..., None, None])[..., None], copied[:, None], frames)
+    usual = torch.where((stays & (dice(b) < .5)[:, None, None])[..., None], copied, s.usual)
+    return s._replace(frames=frames, stable=torch.where(stays[..., None], copied, s.stable), usual=usual)
 
 class Damage(Callback):
-    "Three in ten memories are damaged, see `damage`."
+    "Four in ten memories are damaged, see `damage`."
     order, keeps = 42, ('rng',)
-    def __init__(self, share: float = .3, seed: int = 0): self.share, self.rng = share, torch.Generator().manual_seed(seed)
+    def __init__(self, share: float = .4, seed: int = 0): self.share, self.rng = share, torch.Generator().manual_seed(seed)
     def before_batch(self):
         if not self.training: return
         state = damage(self.xb[0], self.share, self.rng)
