@@ -658,16 +658,17 @@ class DreamPool(Callback):
         n: int = 256, # dreams
         share: float = .5, # of the training steps, once it has begun
         since: float = .35, # at which part of the training
+        damaged: float = .4, # of the dreams, when they begin, see `damage`
         longest: int = 90, # frames; then a dream starts anew, as it does after two frames in a row with three visibly wrong cells or more; a quarter begin with an episode
         seed: int = 0,
-    ): self.n, self.share, self.since, self.longest, self.rng = n, share, since, longest, torch.Generator().manual_seed(seed)
+    ): self.n, self.share, self.since, self.damaged, self.longest, self.rng = n, share, since, damaged, longest, torch.Generator().manual_seed(seed)
     def before_fit(self): self.state = None
     def _fresh(self, n):
         data = self.dls.train.dataset
         rows = data.rows[torch.randint(len(data), (n,), generator=self.rng)]
         early = torch.minimum(data.starts[rows] + torch.randint(4, (n,), generator=self.rng), rows)
         rows = torch.where(torch.rand(n, generator=self.rng) < .25, early, rows)
-        return rows, self.remember.some_late(rows)
+        return rows, damage(self.remember.some_late(rows), self.damaged, self.rng)
     def before_batch(self):
         if not self.training or self.pct_train < self.since or torch.rand((), generator=self.rng) > self.share: return
         if self.state is None: (self.rows, self.state), self.length, self.bad = self._fresh(self.n), torch.zeros(self.n), torch.zeros(self.n)
