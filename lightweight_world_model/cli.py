@@ -366,7 +366,9 @@ def train_dynamics(
     minutes, budget = budget_of(minutes, epochs)
     if (tokenizer is None) == (start is None): raise typer.BadParameter('expected --tokenizer or --start, one of the two')
     if lr is not None and lr <= 0: raise typer.BadParameter(f'expected a positive --lr, got {lr}')
+    if resume and not (out/'checkpoint.safetensors').is_file(): raise FileNotFoundError(f'there is nothing to go on from in {out}: a checkpoint is written after the first round, and deleted when all is done')
     for name in () if resume else ('world.safetensors', 'dynamics.safetensors', *['tokenizer.safetensors']*bool(start)): check_out(out/name)
+    import torch
     from lightweight_world_model import dynamics, training, world
     begun = open_model(start)[1] if start else None
     if start and not begun: raise ValueError(f'expected a world to start from, got the tokenizer {start}')
@@ -377,7 +379,9 @@ def train_dynamics(
     model = begun.tokenizer if begun else training.load_tokenizer(tokenizer)[0]
     store, device = open_store(data, 'train', 'valid', 'test'), device_of(device)
     if begun and begun.action_names != store.action_names: raise ValueError(f"expected a recording with the actions of that world, {', '.join(begun.action_names)}, got {', '.join(store.action_names)}")
-    check_out(out/'world.safetensors', 10**8 + 2*len(store)*model.tokens_per_frame)
+    cfg = begun.dynamics.cfg if begun else dynamics.dynamics_config(store, model, **sizes)
+    with torch.device('meta'): n_params = sum(p.numel() for p in dynamics.Dynamics(cfg, torch.empty(cfg.stages, cfg.codes, 3*cfg.patch**2)).parameters())
+    check_out(out/'world.safetensors', 10**8 + 24*n_params + 2*len(store)*model.tokens_per_frame)
     with step('turning frames into tokens', len(store)) as tick: dynamics.cache_tokens(store, model, out, tick)
     if begun: print(f'going on from {start}: {begun.dynamics.cfg.blocks} blocks of width {begun.dynamics.cfg.width}')
     with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp, resume=resume, **how)
@@ -393,7 +397,7 @@ def open_model(
     from safetensors import safe_open, SafetensorError
     from lightweight_world_model import training, world
     path = next((p for n in ('world', 'tokenizer') if (p := Path(run)/f'{n}.safetensors').is_file()), Path(run))
-    if path.is_dir(): raise FileNotFoundError(f'expected world.safetensors or tokenizer.safetensors in {run}, got neither')
+    if path.is_dir() and run not in world.world_names(): raise FileNotFoundError(f'expected world.safetensors or tokenizer.safetensors in {run}, got neither')
     kind = None
     with suppress(SafetensorError, OSError), safe_open(path, 'pt') as f: kind = (f.metadata() or {}).get('kind')
     return (training.load_tokenizer(path)[0], None) if kind == 'tokenizer' else (None, world.WorldModel.load(path))
@@ -485,7 +489,9 @@ def run_server(
     for module in 'fastapi', 'uvicorn', 'websockets': need(module, 'serve')
     import threading, webbrowser, torch, uvicorn
     from lightweight_world_model.serve import Hall, make_app
-    worlds = {Path(n).stem if n.endswith('.safetensors') else Path(n).name: open_model(n)[1] for n in names}
+    keys = [Path(n).stem if n.endswith('.safetensors') else Path(n).name for n in names]
+    if len(set(keys)) < len(keys): raise ValueError(f"expected worlds of different names, got {', '.join(keys)}: name a folder, or another file")
+    worlds = {k: open_model(n)[1] for k, n in zip(keys, names)}
     if None in worlds.values(): raise ValueError(f"expected worlds, got a tokenizer in {' '.join(names)}")
     torch.set_num_threads(1)                                  # one dream, one thread: many dreams share the cores
     s = listen(host, port)
@@ -754,6 +760,8 @@ def quickstart(
     seed: int = 0, # of levels and training
 ):
     "Start here: data, tokenizer, dynamics, scorecard, pictures. All of it on the built-in game."
+    budget_of(minutes, None)
+    if frames < 130: raise typer.BadParameter(f'expected at least 130 frames, got {frames}: one episode in ten is to be scored, after 12 frames of it')
     out = out or first_free('lwm-quickstart')
     check_out(out, frames*64*64*3 + 10**8)
     data_make(out=out/'data', frames=frames, seed=seed)
@@ -763,7 +771,7 @@ def quickstart(
     redrawn, levels = show_run(out)
     print(f'''
 Look at {out/'dreams'}: a game that runs in a network of your own, on levels that it never saw,
-and at {redrawn} and {levels}. Then play it in a browser, and, beside it, the one that comes with the library and was trained for over an hour;
+and at {redrawn} and {levels}. Then play it in a browser, and, beside it, the one that comes with the library and was trained for longer;
 train for longer, or record another game:
   lwm play {out/'world'}
   lwm play platformer

@@ -26,6 +26,7 @@ from .data import RECKLESS, EpisodeStore
 from .game import ACTIONS, Episode, Platformer, State, play
 from .game import Level, following, make_level, paste, sprite, touch
 from .training import REPORT_KEYS, make_report, score_tokenizer
+from .world import one_thread
 
 # %% ../nbs/09_scorecard.ipynb #98b3940c
 POSES = [(name, flip) for name in ('stand', 'run0', 'run1', 'jump') for flip in (False, True)] + [(name, False) for name in ('hurt', 'poof3', 'poof2', 'poof1')]
@@ -248,7 +249,7 @@ def score_next(
     n: int = 600, # steps, spread evenly
     longest: int = LONGEST, # frames of context at most
 ) -> tuple[dict, np.ndarray, np.ndarray]: # figures, the rows looked at, the predicted frames
-    "PSNR of the next frame, beside that of copying."
+    "PSNR of the next frame, beside that of copying. Raises `ValueError` where no episode is long enough."
     rows = spread(store.windows(split, CONTEXT+1)+CONTEXT-1, n)
     if not len(rows): raise ValueError(f'expected an episode of at least {CONTEXT+1} frames in the split {split}, got none')
     out = ask(world, store.frames, store.actions, rows, store.actions[rows][:, None], store.starts[store.episode_of(rows)], longest)[:, 0]
@@ -267,7 +268,7 @@ def score_delta(
     n: int = 200, # sequences
     seed: int = 0, # of the random actions
     t: int = 4, # which frame is compared
-) -> dict: # the figure
+) -> dict|None: # the figure; `None` where no episode is long enough
     "PSNR under the true actions minus PSNR under random ones."
     rows, names = spread(store.windows(split, CONTEXT+t)+CONTEXT-1, n), len(store.action_names)
     if not len(rows): return None
@@ -320,7 +321,7 @@ def obeys(
 def score_deaths(
     world,
     runs: list[Run], # with states
-) -> dict: # the figure
+) -> dict|None: # the figure; `None` where nobody dies
     "Steps in which the player dies or comes back: share that is right."
     right, group = [], []
     for run in runs:
@@ -528,15 +529,13 @@ def play_fps(
     n: int = 100, # steps
 ) -> dict: # the figure
     "Frames per second on one thread, decoding included: by the median of `n` steps."
-    threads, took = torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    try:
+    took = []
+    with one_thread():
         world.reset(run.frames[:CONTEXT], run.actions[:CONTEXT-1])
         for i in range(n+5):
             began = time.perf_counter()
             world.step(int(run.actions[i % len(run.actions)]))
             took.append(time.perf_counter()-began)
-    finally: torch.set_num_threads(threads)
     return {'value': 1/float(np.median(took[5:])), 'n': n, 'ci95': None}
 
 # %% ../nbs/09_scorecard.ipynb #1ce3a58a

@@ -45,7 +45,7 @@ class WorldModel:
         if len(self.action_names) != dynamics.cfg.actions or not all(isinstance(n, str) for n in self.action_names):
             raise ValueError(f'expected {dynamics.cfg.actions} action names, as many as the dynamics model knows, got {self.action_names}')
         if not isinstance(fps, (int, float)) or not 0 < fps < 1e4 or not isinstance(self.info, dict): raise ValueError(f'expected frames per second and a dict of facts, got {fps!r} and {info!r}')
-        self.start = self._past(*start, dims='(t, ')
+        self.start = self._past(*start)
 
     @property
     def size(self) -> int: return self.tokenizer.cfg.size
@@ -53,11 +53,11 @@ class WorldModel:
 
 # %% ../nbs/08_world.ipynb #e95b2615
 @patch
-def _past(self: WorldModel, frames, actions, dims):
-    "Frames and the actions between them, checked, as arrays; `dims` begins the shape that the frames must have."
-    frames, s, t = np.asarray(frames), self.size, dims.count(',')
+def _past(self: WorldModel, frames, actions, many=False):
+    "Frames and the actions between them, checked, as arrays; with `many` those of several dreams."
+    frames, s, t = np.asarray(frames), self.size, 1+many
     if frames.dtype != np.uint8 or frames.ndim != t+3 or frames.shape[t:] != (s, s, 3) or 0 in frames.shape:
-        raise ValueError(f'expected uint8 frames of shape {dims}{s}, {s}, 3), got {frames.dtype} {frames.shape}')
+        raise ValueError(f'expected uint8 frames of shape ({"b, "*many}t, {s}, {s}, 3), got {frames.dtype} {frames.shape}')
     return frames, self._keys(actions, (*frames.shape[:t-1], frames.shape[t-1]-1), 'between these frames')
 
 @patch
@@ -102,7 +102,7 @@ def reset(self: WorldModel,
     actions=None, # int `(t-1,)`: `actions[i]` was taken while looking at `frames[i]`
 ) -> np.ndarray: # the last of these frames, redrawn from its tokens, uint8 `(size, size, 3)`
     "Begin a dream. Raises `ValueError` for frames of another size or actions that don't fit; a running dream then goes on."
-    frames, actions = self.start if frames is None else self._past(frames, actions, '(t, ')
+    frames, actions = self.start if frames is None else self._past(frames, actions)
     with one_thread():
         tokens, state = self._begin(frames[None], actions[None])
         frame = self._draw(tokens[:, -1])[0]
@@ -133,7 +133,7 @@ def rollout(self: WorldModel,
     actions, # what to do from then on, int `(b, n)`
 ) -> np.ndarray: # the dreams, uint8 `(b, n, size, size, 3)`
     "Dream `b` sequences of `n` frames; a dream begun with `reset` stays where it is. Raises `ValueError` for what doesn't fit."
-    frames, past_actions = self._past(frames, past_actions, '(b, t, ')
+    frames, past_actions = self._past(frames, past_actions, many=True)
     actions = self._keys(actions, (len(frames), -1), 'of these dreams')
     _, state = self._begin(frames, past_actions)
     out = np.empty((*actions.shape, *frames.shape[2:]), np.uint8)
@@ -172,7 +172,7 @@ def _digest(about, tensors):
 def save(self: WorldModel,
     path: str|Path, # ends in .safetensors
 ) -> Path: # `path`
-    "Write the world as one file, under a temporary name first; what stood there stays until the new file is whole."
+    "Write the world as one file, under a temporary name first; what stood there stays until the new file is whole. Raises `OSError` if it can't be written."
     see = deepcopy(self.tokenizer).cpu()
     for part in see.encoder, see.decoder:                                 # what is added is counted in a unit: into the weights with it
         for p in part.head[-1].parameters(): p.data.mul_(part.unit)

@@ -203,6 +203,7 @@ def broken(done):
     ('train dynamics --data data/game --start deep.safetensors --preset small --out new', 1, 'expected 9 blocks or more'),
     ('train dynamics --data data/game --tokenizer runs/game --preset huge --out new', 1, 'a preset out of nano, small, base, xl'),
     ('train dynamics --data data/game --tokenizer runs/game --lr -1 --out new', 2, 'positive --lr'),
+    ('train dynamics --data data/game --tokenizer runs/game --out new --resume', 1, 'nothing to go on from in new'),
     ('score nowhere --data data/game', 1, "name out of"),
     ('score runs/game --data data/game --pictures new', 1, 'expected a world to draw'),
     ('score runs/world/dynamics.safetensors --data data/game', 1, 'another kind of file'),
@@ -214,6 +215,9 @@ def broken(done):
     ('score runs/game --data data/game --split best', 2, '--split'),
     ('quickstart --out data', 1, 'data exists already'),
     ('quickstart --fast', 2, '--fast'),
+    ('quickstart --out new --minutes 0', 2, 'positive'),
+    ('quickstart --out new --frames 100', 2, 'at least 130 frames'),
+    ('serve runs/world runs/world/world.safetensors runs/world --port 0', 1, 'of different names'),
 ])
 def test_bad_input(broken, line, code, message):
     before = files(broken)
