@@ -469,7 +469,7 @@ def transition_dls(
     seed: int = 0, # of the order
     n_valid: int = 512, # validation steps, spread evenly
 ) -> DataLoaders: # a batch is the rows of frames from which one step is to be predicted, `(b,)`
-    "Loaders of single steps."
+    "Loaders of single steps. Raises `ValueError` if there is none to train on, or none to validate."
     train = Transitions(store, tokens, 'train', cfg)
     valid = copy(train)
     valid.rows = torch.from_numpy(store.windows('valid', 2))
@@ -600,7 +600,7 @@ def damage(
     rng: torch.Generator, # on the CPU
     twice: float = .5, # share of those in which something is copied; in the others it is missing
 ) -> DreamState: # of which only `first` can be relied on
-    "Take what moves in one cell, or in 2×2, out of the last frames, at least the newest; or copy such a piece, of anything, elsewhere: into the newest frame, into older ones, or into all memory but `first`."
+    "Take what moves in one cell, or in 2×2, out of the last frames, at least the newest; or copy such a piece, of anything, elsewhere: into the newest frame, into older ones, or for long: into all frames and `stable`, half the time into `usual`."
     new, (b, k, h, w) = s.frames[:, 0], s.frames.shape[:4]
     n, ago = torch.arange(h*w, device=new.device), torch.arange(k, device=new.device)
     def dice(*shape): return torch.rand(shape, generator=rng).to(new.device)
@@ -704,9 +704,10 @@ def matrices_and_others(model: Dynamics) -> list:
 
 class DynamicsLearner(ResumableLearner):
     "A fastai `Learner` for dynamics models: `dls` gives rows of frames, see `transition_dls`."
-    def __init__(self, dls: DataLoaders, model: Dynamics, cbs=(), **kwargs):
+    def __init__(self, dls: DataLoaders, model: Dynamics, cbs=(), seed: int = 0, **kwargs):
+        ours = [kind(seed=seed) for kind in (HardSteps, Remember, Damage, DreamPool)]
         super().__init__(dls, model, loss_func=DynamicsLoss(model), splitter=matrices_and_others, metrics=[cell_accuracy, change_accuracy],
-                         opt_func=partial(OptimWrapper, opt=Muon, hp_map=dict(lr='lr', beta='mom', weight_decay='wd')), wd=.05, cbs=[HardSteps(), Remember(), Damage(), DreamPool(), GradientClip(1.), Finite(), *L(cbs)], **kwargs)
+                         opt_func=partial(OptimWrapper, opt=Muon, hp_map=dict(lr='lr', beta='mom', weight_decay='wd')), wd=.05, cbs=[*ours, GradientClip(1.), Finite(), *L(cbs)], **kwargs)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0069
 def save_dynamics(model: Dynamics, path: str|Path, **facts) -> Path:
@@ -786,14 +787,15 @@ def train_dynamics(
         if (ours.cells, ours.actions) != (cfg.cells, cfg.actions) or not torch.equal(start.codebooks, codebooks_of(tokenizer)):
             raise ValueError(f'expected to start from a model of {ours.cells}×{ours.cells} cells, {ours.actions} actions and the codes of this tokenizer, got one of {cfg.cells}×{cfg.cells} cells and {cfg.actions} actions, or of other codes')
     torch.manual_seed(seed)
-    dls = transition_dls(store, cache_tokens(store, tokenizer, out), cfg, seed=seed)
+    tokens = cache_tokens(store, tokenizer, out)
+    dls = transition_dls(store, tokens, cfg, seed=seed)
     dls.device = torch.device(device) if device else default_device()
     run = dict(seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
-    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start is not None, 'lr': lr}, resume)
+    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start is not None, 'lr': lr, 'tokenizer or data': Path(tokens.filename).stem}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
     cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else [])
     model = deepcopy(start).train() if start else Dynamics(cfg, codebooks_of(tokenizer))
-    learn = DynamicsLearner(dls, model.to(dls.device), cbs=cbs, path=out)
+    learn = DynamicsLearner(dls, model.to(dls.device), cbs, seed, path=out)
     if start: learn.dream_pool.since = 0                                       # it has learnt enough to dream at once
     learn.fit_one_cycle(epochs or 100_000, lr, pct_start=.05, cbs=[] if minutes is None else [TimeBudget(minutes)])
     checkpoint.path.unlink(missing_ok=True)

@@ -63,6 +63,9 @@ def test_dynamics(game):
     killed(train('torn_world'), (out/'checkpoint.safetensors').exists)
     other = lwm(*train('torn_world', '--resume', '--seed', 7), check=False)
     assert other.returncode == 1 and 'another seed: 7, where it was 0' in other.stderr and len(other.stderr.splitlines()) == 1
+    lwm('train', 'tokenizer', '--data', game/'data', '--out', game/'another', '--epochs', 1, '--seed', 1)
+    other = lwm(*train('torn_world', '--tokenizer', game/'another', '--resume'), check=False)
+    assert other.returncode == 1 and 'another tokenizer or data' in other.stderr and (out/'checkpoint.safetensors').exists()
     lwm(*train('torn_world', '--resume'))
     assert same(game/'whole_world'/'dynamics.safetensors', out/'dynamics.safetensors') == []
 
