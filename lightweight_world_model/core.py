@@ -83,8 +83,12 @@ def atomic(
     scratch = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
     try:
         yield scratch/path.name
-        if path.is_dir(): path.rename(scratch/'old')
-        (scratch/path.name).replace(path)
+        new, old = scratch/path.name, scratch/'old'
+        if path.is_dir() and new.exists(): path.rename(old)
+        try: new.replace(path)
+        except OSError:
+            if old.exists(): old.rename(path)
+            raise
     finally: shutil.rmtree(scratch, ignore_errors=True)
 
 # %% ../nbs/00_core.ipynb #072cef84

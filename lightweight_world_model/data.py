@@ -37,7 +37,7 @@ def map_npy(
             shape, by_column, dtype = np.lib.format.read_array_header_1_0(f)
         except Exception as e: raise ValueError(f"{path} is not a .npy file of version 1.0") from e
         start = f.tell()
-    if dtype.kind not in 'uif' or by_column or min(shape, default=1) < 1:
+    if dtype.kind not in 'uif' or by_column or min(shape, default=0) < 1:
         raise ValueError(f"{path}: expected at least one row of plain numbers, got {dtype} {shape}")
     need, have = start + math.prod(shape)*dtype.itemsize, path.stat().st_size
     if need > have: raise ValueError(f"{path}: expected {need:,} bytes for {dtype} {shape}, got {have:,}: the file is not whole")
@@ -125,6 +125,7 @@ def check_meta(
     if not isinstance(names, list) or not names or not all(isinstance(a, str) for a in names):
         return f"expected action_names to be a list of names, got {names!r}"
     if not isinstance(fps, (int, float)) or not fps > 0: return f"expected fps to be a number above 0, got {fps!r}"
+    if not isinstance(meta.get('source'), str) or not isinstance(meta.get('seed'), int): return f"expected source to be a name and seed a whole number, got {meta.get('source')!r} and {meta.get('seed')!r}"
     if not isinstance(splits, dict) or set(splits) != {'train', 'valid', 'test'} or not all(isinstance(s, list) for s in splits.values()):
         return "expected splits to hold three lists: train, valid and test"
     used = [i for s in splits.values() for i in s]
@@ -150,6 +151,7 @@ class EpisodeStore:
         if isinstance(n, int) and n > 0: self.frames, self.actions, ends = self.frames[:n], self.actions[:n], ends[ends <= n]     # more may have been on its way
         self.ends = np.array(ends)
         check_store(self)
+        self.ends = self.ends.astype(np.int64)
         self.starts = np.r_[0, self.ends[:-1]]
 
     def __len__(self): return len(self.frames)
@@ -237,6 +239,7 @@ def write(cls: EpisodeStore,
     path, ends = Path(path), []
     meta = {'version': 1, 'n': 0, 'action_names': list(action_names), 'fps': fps, 'source': source, 'seed': seed, **more}
     deal = lambda lengths: splits if isinstance(splits, dict) else split_episodes(lengths, seed, splits)
+    json.dumps(meta)                                                          # `TypeError` now rather than after a long recording
     if why := check_meta({**meta, 'splits': deal([])}, 0, 10**9 if isinstance(splits, dict) else 0): raise ValueError(why)
     free_for(path, STORE_FILES, 'an episode store')
     def commit(new):                                                          # meta.json comes last: it says how much of the rest counts

@@ -83,7 +83,7 @@ def make_demo(
         with gr.Row():
             with gr.Column(scale=1):
                 which = gr.Dropdown(names, value=names[0], label='World', visible=len(names) > 1)
-                file = gr.Image(type='filepath', sources=['upload', 'clipboard'], label='Your picture', height=256)
+                file = gr.Image(type='filepath', image_mode=None, sources=['upload', 'clipboard'], label='Your picture', height=256)
             with gr.Column(scale=3):
                 out = gr.Image(type='pil', format='png', show_label=False, interactive=False)
                 table = gr.Dataframe(headers=['figure', 'value'], interactive=False, label='In numbers')

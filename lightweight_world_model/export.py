@@ -117,13 +117,15 @@ class OnnxWorld:
         ort, folder = need('onnxruntime', 'export'), Path(folder)
         missing = [n for n in ('start.json', *(f'{g}.onnx' for g in GRAPHS)) if not (folder/n).is_file()]
         if missing: raise ValueError(f'expected an exported world in {folder}, got a folder without {missing[0]}')
-        about = json.loads((folder/'start.json').read_text())
-        if about.get('kind') != 'onnx' or about.get('version') != '1': raise ValueError(f"expected an exported world of version 1 in {folder}, got {about.get('kind')} {about.get('version')}")
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
-        self.run = {g: ort.InferenceSession(str(folder/f'{g}.onnx'), options, providers=['CPUExecutionProvider']).run for g in GRAPHS}
-        self.size, self.fps, self.action_names = about['size'], about['fps'], about['action_names']
-        self.start = {k: np.frombuffer(base64.b64decode(v['data']), '<i4').reshape(v['shape']) for k, v in about['state'].items()}
+        try:
+            about = json.loads((folder/'start.json').read_text())
+            if (about['kind'], about['version']) != ('onnx', '1'): raise ValueError(f"{about['kind']} of version {about['version']}")
+            self.run = {g: ort.InferenceSession(str(folder/f'{g}.onnx'), options, providers=['CPUExecutionProvider']).run for g in GRAPHS}
+            self.size, self.fps, self.action_names = about['size'], about['fps'], about['action_names']
+            self.start = {k: np.frombuffer(base64.b64decode(v['data']), '<i4').reshape(v['shape']) for k, v in about['state'].items()}
+        except Exception as e: raise ValueError(f'expected an exported world of version 1 in {folder}, got a damaged or a foreign one: {e}') from e
         self.state = self.start
 
     def encode(self, frame: np.ndarray) -> np.ndarray: # uint8 `(h, w, 3)` → int32 `(cells, cells, stages)`
@@ -136,7 +138,7 @@ class OnnxWorld:
         return self.decode(self.state['frames'][0, 0])
     def step(self, action: int) -> np.ndarray: # the next frame, uint8 `(h, w, 3)`
         "Dream one frame. Raises `ValueError` for an action that doesn't exist."
-        if not 0 <= action < len(self.action_names): raise ValueError(f'expected an action from 0 to {len(self.action_names)-1}, got {action}')
+        if not isinstance(action, (int, np.integer)) or not 0 <= action < len(self.action_names): raise ValueError(f'expected an action from 0 to {len(self.action_names)-1}, got {action}')
         tokens, *state = self.run['step'](None, {'action': np.array([action], np.int32), **self.state})
         self.state = dict(zip(self.state, state))
         return self.decode(tokens)

@@ -37,11 +37,11 @@ def cut_out(
     return shrink(picture, size)
 
 def read_picture(
-    path: str|Path, # any format that PIL knows
+    path: str|Path, # a PNG, JPEG, WebP, BMP or TIFF file
 ) -> np.ndarray: # uint8 `(h, w, 3)`
     "Read a picture. Raises `ValueError` for what isn't a whole one, or has over `MAX_PIXELS`; never unpacks more than that."
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF')) as image:
             if image.width*image.height > MAX_PIXELS: raise ValueError(f'at most {MAX_PIXELS:,} pixels, got {image.width} × {image.height}')
             return np.asarray(image.convert('RGB'))
     except Exception as e: raise ValueError(f'{path}: expected a whole picture, {e}') from e
@@ -74,11 +74,12 @@ def read_folder(
     crop: tuple|None = None, # see `cut_out`
 ) -> Iterator[np.ndarray]: # episodes, uint8 `(t, size, size, 3)`
     "The pictures of a folder, in order. Raises `ValueError` for what is no picture, or if there are fewer than 10."
-    found = sorted((p for p in Path(folder).rglob('*') if p.suffix.lower() in PICTURES and p.is_file()), key=lambda p: (str(p.parent), in_order(p)))
+    found = sorted((p for p in Path(folder).rglob('*') if p.suffix.lower() in PICTURES and p.is_file()), key=lambda p: [in_order(q) for q in (*reversed(p.parents), p)])
     if len(found) < 10: raise ValueError(f"expected at least 10 pictures ({', '.join(sorted(PICTURES))}) in {folder}, got {len(found)}")
     parts = {}
     for p in found: parts.setdefault(p.parent, []).append(p)
-    episodes = list(parts.values()) if len(parts) > 2 else [found[i:i+pieces(len(found))] for i in range(0, len(found), pieces(len(found)))]
+    n = len(found) if len(parts) > 2 else pieces(len(found))
+    episodes = [p[i:i+n] for p in parts.values() for i in range(0, len(p), n)]
     for paths in episodes: yield np.stack([cut_out(read_picture(p), crop, size) for p in paths])
 
 # %% ../nbs/16_importing.ipynb #imp0011
@@ -143,9 +144,10 @@ def read_keys(
             for row, line in enumerate(lines, 2):
                 if not line: continue
                 if row > 1_000_000: raise ValueError('expected at most a million lines')
-                time, key, event = (x.strip() for x in line)
+                time, key, event = (x.strip() for x in line) if len(line) == 3 else ('nan', '', '')
                 if event not in ('down', 'up') or not 0 < len(key) <= 40 or not math.isfinite(float(time)): raise ValueError(f"expected a time in seconds, a key, and down or up, got {','.join(line)[:60]}")
                 events.append((float(time), key, event == 'down'))
+    except UnicodeDecodeError as e: raise ValueError(f'{path}: expected text in UTF-8, {e}') from e
     except (ValueError, csv.Error) as e: raise ValueError(f'{path}, line {row or 1}: {e}') from e
     return sorted(events, key=lambda e: e[0])
 
@@ -205,11 +207,14 @@ def in_pieces(
 
 def length_of(
     path: str|Path, # a video file
-) -> float: # seconds, 600 if it doesn't say
-    "How long a video claims to last. Raises `ValueError` for what is no video."
+) -> float: # seconds
+    "How long a video claims to last, or else when its last picture comes, as in what browsers record; 600 where no picture has a time. Raises `ValueError` for what is no video."
     av = need('av', 'video')
     try:
-        with av.open(str(path)) as file: return min(file.duration/av.time_base, 1e6) if file.duration and file.duration > 0 else 600.
+        with av.open(str(path)) as file:
+            if file.duration and file.duration > 0: return min(file.duration/av.time_base, 1e6)
+            times = [float(p.pts*p.time_base) for p in file.demux(*file.streams.video[:1]) if p.pts is not None]
+            return min(max(times, default=600.), 1e6)
     except av.FFmpegError as e: raise ValueError(f'{path}: expected a whole video, {e}') from e
 
 # %% ../nbs/16_importing.ipynb #imp0900
@@ -228,6 +233,7 @@ def import_game(
     "Make a store of pictures. Raises `FileNotFoundError` or `ValueError` with one sentence; `path` is then as it was."
     source = Path(source)
     if not source.exists(): raise FileNotFoundError(f'expected a folder of pictures or a video, got nothing at {source}')
+    if not 0 < fps <= 1000: raise ValueError(f'expected between 0 and 1,000 frames per second, got {fps}')
     if size < 8 or not math.isfinite(offset) or calm < 0: raise ValueError(f'expected frames of at least 8 pixels, an offset in seconds, and levels from 0 up, got {size}, {offset} and {calm}')
     if source.is_dir():
         if actions: raise ValueError('expected no log of keys for a folder of pictures: nothing says when each was taken')

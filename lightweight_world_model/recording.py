@@ -232,7 +232,7 @@ def opened(
     env = open_env(env_id, **how) if isinstance(env_id, str) else env_id
     if isinstance(env_id, str) and find_picture(env.observation_space) is None:
         env.close()
-        env = open_env(env_id, render_mode='rgb_array', **how)
+        env = open_env(env_id, **{**how, 'render_mode': 'rgb_array'})
     find = find_picture(env.observation_space) or (lambda obs: picture_of(env))
     try: yield env, (lambda obs: shrink(find(obs), size)) if size else find
     finally:

@@ -148,8 +148,10 @@ def picture_routes(app, hall):
     def predict(body: Question, world: str|None = None):
         "What follows some frames under some actions: PNG files in base64."
         w = hall.world(world)
-        frames = np.stack([open_picture(base64.b64decode(f), w.size) for f in body.frames])
-        dreamt = w.rollout(frames[None], np.array([body.actions], np.int64).reshape(1, -1), np.array([body.then]))[0]
+        try: pictures = [base64.b64decode(f, validate=True) for f in body.frames]
+        except ValueError as e: raise ValueError('expected frames as PNG files in base64') from e
+        frames = np.stack([open_picture(p, w.size) for p in pictures])
+        dreamt = w.rollout(frames[None], np.array(body.actions or np.zeros(0, int))[None], np.array([body.then]))[0]
         return dict(frames=[base64.b64encode(png_of(f)).decode() for f in dreamt])
 
 # %% ../nbs/12_serve.ipynb #1678c161
@@ -162,7 +164,7 @@ async def converse(ws, session, about, idle, longest):
         while time.monotonic()-began < longest:
             try: ask = await asyncio.wait_for(ws.receive_json(), idle)
             except asyncio.TimeoutError: return await ws.close(1000, 'nobody played')
-            except (ValueError, KeyError): return await ws.close(1003, 'expected JSON')
+            except (ValueError, KeyError, RecursionError): return await ws.close(1003, 'expected JSON')
             facts, frames = await asyncio.to_thread(answer, session, ask if isinstance(ask, dict) else {})
             await ws.send_json(facts | {'frames': len(frames)})
             for f in frames: await ws.send_bytes(f)

@@ -119,7 +119,7 @@ class Bfloat16(Callback):
     def before_fit(self):
         kind = self.dls.device.type
         if not (torch.cuda.is_bf16_supported(including_emulation=False) if kind == 'cuda' else kind != 'cpu' or torch.cpu._is_avx512_bf16_supported()):
-            raise ValueError('expected a device with bfloat16 arithmetic, got one that would only emulate it, many times slower: train without mixed precision')
+            raise ValueError('expected a device with bfloat16 arithmetic, got one that would only emulate it, and gain nothing: train without mixed precision')
         self.kind, self.cast = kind, None
     def before_batch(self):
         self.cast = torch.autocast(self.kind, dtype=torch.bfloat16, cache_enabled=False)    # a part may run twice, without gradients first
@@ -161,7 +161,9 @@ def read_model(
             with torch.device('meta'): model = make(json.loads(about['config']))
             want, have = {k: list(v.shape) for k, v in model.state_dict().items()}, {k: f.get_slice(k).get_shape() for k in f.keys()}
             if want != have: raise ValueError('expected the weights that its config describes, got others')
-            model.load_state_dict({k: f.get_tensor(k) for k in f.keys()}, assign=True)
+            weights = {k: f.get_tensor(k) for k in f.keys()}
+            if wrong := [k for k, v in model.state_dict().items() if v.dtype != weights[k].dtype]: raise ValueError(f'expected numbers of another kind as {wrong[0]}, got {weights[wrong[0]].dtype}')
+            model.load_state_dict(weights, assign=True)
             return model.eval(), json.loads(about['facts'])
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{path}: {e}') from e
 
@@ -180,7 +182,7 @@ class KeepBest(Callback):
     order, keeps = 60, ('best', 'steps')
     def __init__(self, path: str|Path, resume: bool = False, **facts): self.path, self.resume, self.facts = Path(path), resume, facts
     def keep_if_best(self, score):
-        if score <= self.best: return
+        if not score > self.best: return                                       # no number is no better
         self.best = score
         save_tokenizer(self.model, self.path, **self.facts, valid_psnr=score, steps=self.steps)
     @torch.no_grad()
@@ -458,8 +460,9 @@ def train_tokenizer(
     tensorboard: bool = False, # curves for TensorBoard in `out`/tensorboard
     resume: bool = False, # go on from `out`/checkpoint.safetensors, see `Checkpoint`
 ) -> dict: # the report
-    "Train a tokenizer on a store and score it on its test episodes."
-    out = Path(out)
+    "Train a tokenizer on a store and score it on its test episodes. Raises `ValueError` for a preset that doesn't exist, or if no episode is held out."
+    out, cfg = Path(out), preset(name)
+    if len(store.frame_ids('test')) == 0: raise ValueError('expected episodes in the split test, to score the tokenizer on, got none: record more')
     out.mkdir(parents=True, exist_ok=True)
     dls = tokenizer_dls(store, seed=seed)
     dls.device = torch.device(device) if device else default_device()
@@ -471,7 +474,7 @@ def train_tokenizer(
         need('tensorboard', 'train')
         from fastai.callback.tensorboard import TensorBoardCallback
         cbs.append(TensorBoardCallback(out/'tensorboard', trace_model=False, log_preds=False))
-    learn = TokenizerLearner(dls, start_tokenizer(store, preset(name), seed), cbs=cbs, path=out)
+    learn = TokenizerLearner(dls, start_tokenizer(store, cfg, seed), cbs=cbs, path=out)
     fit_tokenizer(learn, minutes, epochs)
     report = make_report(score_tokenizer(learn.model.cpu(), store))
     with atomic(out/'report.json') as p: p.write_text(json.dumps(report, indent=1))

@@ -81,6 +81,8 @@ class DreamSession:
         self.world, self.store = world, store
         if store is not None and store.frames.shape[1:] != (world.size, world.size, 3):
             raise ValueError(f'expected a store of {world.size}×{world.size} frames like the world, got {store.frames.shape[1]}×{store.frames.shape[2]}')
+        if store is not None and store.action_names != world.action_names:
+            raise ValueError(f"expected a store with the world's actions, {', '.join(world.action_names)}, got {', '.join(store.action_names)}")
         self.rows = [] if store is None else store.frame_ids('test')
         self.past = deque(maxlen=keep)                        # (dreamt frame, real frame or None, the action's name)
         self.restart()
