@@ -8,11 +8,12 @@ __all__ = ['begin', 'advance', 'play_episodes', 'find_picture', 'shrink', 'list_
            'live_app']
 
 # %% ../nbs/15_recording.ipynb #d7c34677
-import difflib, math, multiprocessing, pickle, queue, signal, sys, threading
+import difflib, math, multiprocessing, os, pickle, queue, signal, sys, threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import count, product
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -241,13 +242,20 @@ def opened(
 # %% ../nbs/15_recording.ipynb #shr0002
 _CONTEXT = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
 
+def _serve_parent():
+    "For another process: Ctrl-C is for the parent, and when that has gone, even killed, it goes too."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def follow():
+        wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+    threading.Thread(target=follow, daemon=True).start()
+
 def _keep_shrinking(pictures, small, waiting, ready):
     "What the other process does."
-    signal.signal(signal.SIGINT, signal.SIG_IGN)                                 # Ctrl-C is for the parent
+    _serve_parent()
     pictures, small = pictures.numpy(), small.numpy()
     for i in count():
-        while not waiting.acquire(timeout=5):
-            if not multiprocessing.parent_process().is_alive(): return
+        waiting.acquire()
         small[i % len(small)] = shrink(pictures[i % len(small)], small.shape[1])
         ready.release()
 
@@ -291,7 +299,7 @@ class Shrinker:
 # %% ../nbs/15_recording.ipynb #par0002b
 def _send_episodes(out, env_id, size, how, args):
     "What one of several processes does: play, and send each episode; then `None`, or what went wrong."
-    signal.signal(signal.SIGINT, signal.SIG_IGN)                                 # Ctrl-C is for the parent
+    _serve_parent()
     torch.set_num_threads(1)                                                     # should the policy be a network
     try:
         with opened(env_id, size, **how) as (env, look):

@@ -130,6 +130,13 @@ def test_folder_that_may_not_be_written_to(game):
     out.chmod(0o755)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and list(out.iterdir()) == []
 
+def test_killed_recording_leaves_no_player(tmp_path):
+    pytest.importorskip('ale_py', reason='no Atari games: pip install lightweight_world_model[games]')
+    killed(['data', 'record', '--env', 'ALE/Breakout-v5', '--out', tmp_path/'games', '--frames', 20_000, '--workers', 2], (tmp_path/'games.unfinished/meta.json').exists)
+    until = time.monotonic()+30
+    while about(tmp_path/'games') and time.monotonic() < until: time.sleep(.1)
+    assert about(tmp_path/'games') == []
+
 def test_recording(tmp_path):
     pytest.importorskip('gymnasium', reason='no gymnasium: pip install lightweight_world_model[games]')
     from lightweight_world_model.data import EpisodeStore
