@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['SURE', 'SIZES', 'codebooks_of', 'steady', 'cache_tokens', 'DynamicsConfig', 'DreamState', 'first_state', 'observe',
            'LocalBlock', 'shift_matrices', 'neighbourhoods', 'Painter', 'Prediction', 'Dynamics', 'Transitions',
-           'transition_dls', 'cell_losses', 'looks_wrong', 'DynamicsLoss', 'cell_accuracy', 'change_accuracy',
-           'orthogonal', 'Muon', 'HardSteps', 'Remember', 'damage', 'Damage', 'DreamPool', 'matrices_and_others',
-           'DynamicsLearner', 'save_dynamics', 'load_dynamics', 'KeepLatest', 'dynamics_config', 'deeper',
-           'train_dynamics']
+           'transition_dls', 'cell_losses', 'DynamicsLoss', 'cell_accuracy', 'change_accuracy', 'orthogonal', 'Muon',
+           'HardSteps', 'Remember', 'damage', 'Damage', 'DreamPool', 'matrices_and_others', 'DynamicsLearner',
+           'save_dynamics', 'load_dynamics', 'KeepLatest', 'dynamics_config', 'deeper', 'train_dynamics']
 
 # %% ../nbs/07_dynamics.ipynb #dyn0002
 import hashlib, json, math
@@ -487,17 +486,8 @@ def cell_losses(
     "How badly the codes of each cell are predicted."
     return torch.stack([F.cross_entropy(l, t, reduction='none') for l, t in zip(pred.logits, target[pred.cells].unbind(1))], 1)
 
-def looks_wrong(
-    model: Dynamics,
-    pred: Prediction,
-    target: torch.Tensor, # the true tokens, `(b, h, w, stages)`
-) -> torch.Tensor: # `(n,)`, without gradient
-    "Squared distance, over all pixels and colours, between each cell as it would be drawn and as it should be."
-    drawn = torch.stack([l.argmax(1) for l in pred.logits], 1)
-    return (model.pixels_of(drawn)-model.pixels_of(target[pred.cells])).square().sum(1)
-
 class DynamicsLoss:
-    "Cross-entropy of the codes, by how wrong their cell looks, + .3 × (squared error of the pixels + cross-entropy of which cells change, a sixth of it for each early guess)."
+    "Cross-entropy of the codes + .3 × (squared error of the pixels + cross-entropy of which cells change, a sixth of it for each early guess)."
     def __init__(self, model: Dynamics): self.model = model
     def __call__(self,
         pred: Prediction,
@@ -507,8 +497,7 @@ class DynamicsLoss:
         drawn = (pred.pixels-self.model.pixels_of(target[pred.cells])).square().sum(1).mean()
         true = (target != before).any(-1).float()
         *early, change = (F.binary_cross_entropy_with_logits(guess, true, reduction='none').sum((1, 2)).mean() for guess in pred.guesses)
-        weight = (2*looks_wrong(self.model, pred, target)).clamp(.2, 1)
-        return (cell_losses(pred, target).mean(1)*weight).mean() + .3*(drawn+change) + .05*sum(early)
+        return cell_losses(pred, target).mean() + .3*(drawn+change) + .05*sum(early)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0054
 def cell_accuracy(pred: Prediction, target: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
@@ -584,7 +573,8 @@ class HardSteps(Callback):
         self.learn.xb = (rows,)
     def after_loss(self):
         if not self.training or self.learn.dreamt: return
-        rows, away = self.learn.rows_now.cpu(), looks_wrong(self.model, self.pred, self.yb[0]).clamp_max(4)
+        rows, drawn, true = self.learn.rows_now.cpu(), torch.stack([l.argmax(1) for l in self.pred.logits], 1), self.yb[0][self.pred.cells]
+        away = (self.model.pixels_of(drawn)-self.model.pixels_of(true)).square().sum(1).clamp_max(4)
         wrong = torch.zeros(len(rows)).index_add_(0, self.pred.cells[0].cpu(), away.cpu().float())
         self.wrong[self.number[rows]] = wrong.clamp(.05, 20)
 
