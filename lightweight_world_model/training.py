@@ -159,10 +159,9 @@ def read_model(
             if about.get('format') != 'lightweight_world_model' or about.get('kind') != kind: raise ValueError(f'expected the {kind} of a lightweight_world_model, got another kind of file')
             if about.get('version') != '1': raise ValueError(f"expected format version 1, got {about.get('version')}: a newer release may read it")
             with torch.device('meta'): model = make(json.loads(about['config']))
-            want, have = {k: list(v.shape) for k, v in model.state_dict().items()}, {k: f.get_slice(k).get_shape() for k in f.keys()}
-            if want != have: raise ValueError('expected the weights that its config describes, got others')
             weights = {k: f.get_tensor(k) for k in f.keys()}
-            if wrong := [k for k, v in model.state_dict().items() if v.dtype != weights[k].dtype]: raise ValueError(f'expected numbers of another kind as {wrong[0]}, got {weights[wrong[0]].dtype}')
+            want, have = ({k: (v.shape, v.dtype) for k, v in w.items()} for w in (model.state_dict(), weights))
+            if want != have: raise ValueError('expected the weights that its config describes, got others')
             model.load_state_dict(weights, assign=True)
             return model.eval(), json.loads(about['facts'])
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{path}: {e}') from e
