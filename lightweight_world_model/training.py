@@ -166,6 +166,7 @@ def read_model(
             return model.eval(), json.loads(about['facts'])
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{path}: {e}') from e
 
+# %% ../nbs/06_training.ipynb #8de4eceb
 def save_tokenizer(model: ImprovedVQVAE, path: str|Path, **facts) -> Path:
     "Write a tokenizer as one file, see `write_model`."
     return write_model(model, path, 'tokenizer', **facts)
