@@ -130,6 +130,22 @@ def test_folder_that_may_not_be_written_to(game):
     out.chmod(0o755)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and list(out.iterdir()) == []
 
+def test_a_score_that_is_no_number_is_not_the_best(tmp_path):
+    from lightweight_world_model.training import KeepBest
+    kept = KeepBest(tmp_path/'tokenizer.safetensors')
+    kept.best = 30.
+    kept.keep_if_best(float('nan'))
+    assert kept.best == 30 and list(tmp_path.iterdir()) == []
+
+def test_nothing_to_score_is_said_before_training(tmp_path):
+    import numpy as np
+    from lightweight_world_model.data import EpisodeStore
+    from lightweight_world_model.training import train_tokenizer
+    store = EpisodeStore.write(tmp_path/'data', [(np.zeros((40, 64, 64, 3), np.uint8), np.zeros(40, int))]*2, ['none'], 15, 'nothing', splits={'train': [0], 'valid': [1], 'test': []})
+    for wrong, name in ('split test', 'nano'), ('a preset out of', 'huge'):
+        with pytest.raises(ValueError, match=wrong): train_tokenizer(store, tmp_path/'out', name, epochs=1)
+    assert not (tmp_path/'out').exists()
+
 def test_killed_recording_leaves_no_player(tmp_path):
     pytest.importorskip('ale_py', reason='no Atari games: pip install lightweight_world_model[games]')
     killed(['data', 'record', '--env', 'ALE/Breakout-v5', '--out', tmp_path/'games', '--frames', 20_000, '--workers', 2], (tmp_path/'games.unfinished/meta.json').exists)

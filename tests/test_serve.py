@@ -45,6 +45,7 @@ def test_whatever_is_said_to_a_player(address):
     from websockets.sync.client import connect
     value = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3), max_leaves=5)
     known = st.fixed_dictionaries({'do': st.sampled_from(['step', 'restart', 'look', 'end']) | value}, optional={'action': value, 'at': value, 'frame': value, 'n': value})
+    @hypothesis.example(['['*60_000])                                              # deeper than Python's JSON goes
     @hypothesis.settings(max_examples=100, deadline=None)
     @hypothesis.given(st.lists((known | value).map(json.dumps) | st.text(max_size=50) | st.binary(max_size=50), min_size=1, max_size=4))
     def speak(messages):
