@@ -147,20 +147,21 @@ def ssim(
 
 # %% ../nbs/00_core.ipynb #83c1eb82
 def figure_of(
-    values, # one figure per frame (or per step, per state …), any sequence
+    values, # one figure per frame (or per step, per state …), any sequence; of bool, it is a share
     groups=None, # the episode of each of them; frames of one episode are not independent
 ) -> dict: # `{"value": mean, "n": count, "ci95": [low, high]}`
-    "The mean of many measurements, with its count and a 95 % interval (Student's t; for shares, within 0 and 1), as a report holds it."
-    v = np.asarray(values, dtype=float)
+    "The mean of many measurements, with its count and a 95 % interval (Student's t over the groups; for a share without exception that of Clopper and Pearson), as a report holds it."
+    v = np.asarray(values)
+    share, v = v.dtype == bool, v.astype(float)
     keep = ~np.isnan(v)
     v = v[keep]
     if len(v) == 0: return None
-    means = v if groups is None else np.array([v[np.asarray(groups)[keep] == g].mean() for g in np.unique(np.asarray(groups)[keep])])
-    value, ci = float(v.mean()), None
-    if len(means) > 1:
-        half = stdtrit(len(means)-1, .975)*means.std(ddof=1)/math.sqrt(len(means))
-        ci = [float(value-half), float(value+half)]
-        if np.isin(v, (0, 1)).all(): ci = [max(0., ci[0]), min(1., ci[1])]
+    group = np.arange(len(v)) if groups is None else np.unique(np.asarray(groups)[keep], return_inverse=True)[1]
+    value, ci, sums = float(v.mean()), None, np.bincount(group, v-v.mean())
+    if (n := len(sums)) > 1:
+        half = float(stdtrit(n-1, .975)*math.sqrt(n/(n-1)*np.square(sums).sum())/len(v))
+        ci = [value-half, value+half]
+        if share: ci = [max(0., ci[0]), min(1., ci[1])] if 0 < value < 1 else [value*.025**(1/n), 1-(1-value)*.025**(1/n)]
     return {'value': value, 'n': len(v), 'ci95': ci}
 
 # %% ../nbs/00_core.ipynb #fc3190df
