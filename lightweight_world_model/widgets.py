@@ -17,12 +17,12 @@ from fastcore.basics import patch
 
 from .core import need
 from .data import EpisodeStore
-from .game import Platformer, play
+from .game import Platformer
 from .world import WorldModel
 
 # %% ../nbs/10_widgets.ipynb #3e7c9e61
 WORDS = {'left': 'left', 'right': 'right', 'up': 'up', 'forward': 'up', 'down': 'down', 'back': 'down',
-         'jump': 'jump', 'fire': 'fire', 'shoot': 'fire', 'attack': 'fire'}                    # in a name → what it asks for
+         'gas': 'up', 'brake': 'down', 'jump': 'jump', 'fire': 'fire', 'shoot': 'fire', 'attack': 'fire'}      # in a name → what it asks for
 KEYS = ('left', 'right', 'up', 'down', 'space')
 
 def action_for(
@@ -65,10 +65,9 @@ def real_start(
     world: WorldModel,
 ) -> Platformer|None: # the built-in game where the world's own start ends; `None` for a world of another game
     "The game itself, at the start that a world carries."
-    where = world.info.get('start', {})
-    if world.info.get('data', {}).get('source') != 'platformer' or 'level' not in where: return None
-    n = where['first']+len(world.start[0])
-    return _game_after(where['level'], play(where['level'], n, seed=where['level']).actions[:-1], world.start[0][-1])
+    try: source, level = world.info['data']['source'], world.info['start']['level']
+    except (KeyError, TypeError): return None
+    return _game_after(level, world.start[1], world.start[0][-1]) if source == 'platformer' and isinstance(level, int) and level >= 0 else None
 
 # %% ../nbs/10_widgets.ipynb #ace4aa7b
 class DreamSession:
@@ -99,14 +98,13 @@ class DreamSession:
 @patch
 def restart(self: DreamSession,
     i: int|None = None, # which of the held-out frames, counted from 0; None: the world's own start
-    context: int = 128, # recorded frames that the dream may look back on, at most; from the middle of an episode it takes the player for a part of the level
 ):
     "Begin a new dream. Raises `ValueError` for a frame that isn't there; the old dream then goes on."
     if i is None: frame, game = self.world.reset(), real_start(self.world)
     else:
         if not isinstance(i, (int, np.integer)) or not 0 <= i < len(self.rows): raise ValueError(f'expected a held-out frame from 0 to {len(self.rows)-1}, got {i!r}')
-        row = int(self.rows[i])
-        first = max(row-context+1, int(self.store.starts[self.store.episode_of(row)]))
+        row = int(self.rows[i])                                # it may look back on 128 frames: from the middle of an episode it takes the player for a part of the level
+        first = max(row-127, int(self.store.starts[self.store.episode_of(row)]))
         frame = self.world.reset(np.array(self.store.frames[first:row+1]), np.array(self.store.actions[first:row]))
         game = real_game(self.store, row)
     self.game, self.n = game, -1
@@ -167,7 +165,7 @@ export function player(place, about, ask) {
     return canvas;
   });
   const hint = add(canvases[0].parentElement, 'div', 'lwm-hint');
-  add(hint, 'span', '', 'Click, then use the arrows and the space bar');
+  add(hint, 'span', '', 'Click, then use the arrows, the space bar or the digits');
   const line = add(stage, 'div', 'lwm-line');
   const field = kind => add(line, 'span', kind);
   const count = field('lwm-count'), doing = field('lwm-doing'), speed = field('lwm-speed');
@@ -343,8 +341,9 @@ def about_player(
     session: DreamSession,
 ) -> dict: # what a page has to know to play it
     "A dream, as a page introduces it."
-    return dict(names=world.action_names, fps=world.fps, size=world.size, table=key_table(world.action_names), rows=len(session.rows),
-                real=session.game is not None, title='the dream', says='A network dreams this; the keys are yours.')
+    real = session.game is not None or len(session.rows) > 0 and real_game(session.store, session.rows[0]) is not None
+    return dict(names=world.action_names, fps=world.fps, size=world.size, table=key_table(world.action_names), rows=len(session.rows), real=real,
+                title='the dream', says='A network dreams this; the keys are yours.')
 
 class DreamPlayer(Player):
     "A dream to be played in a notebook."

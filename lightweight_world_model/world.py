@@ -55,7 +55,7 @@ class WorldModel:
 @patch
 def _past(self: WorldModel, frames, actions, many=False):
     "Frames and the actions between them, checked, as arrays; with `many` those of several dreams."
-    frames, s, t = np.asarray(frames), self.size, 1+many
+    frames, s, t = np.array(frames, order='C'), self.size, 1+many                         # a copy: whose they are may change them
     if frames.dtype != np.uint8 or frames.ndim != t+3 or frames.shape[t:] != (s, s, 3) or 0 in frames.shape:
         raise ValueError(f'expected uint8 frames of shape ({"b, "*many}t, {s}, {s}, 3), got {frames.dtype} {frames.shape}')
     return frames, self._keys(actions, (*frames.shape[:t-1], frames.shape[t-1]-1), 'between these frames')
@@ -88,7 +88,7 @@ def _draw(self: WorldModel, tokens):
 # %% ../nbs/08_world.ipynb #493d34eb
 @contextmanager
 def one_thread():
-    "Let PyTorch use one thread inside the block: for a single dream, more are slower."
+    "Let PyTorch use one thread inside the block, if called from this one: a single dream gains nothing from more."
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try: yield
@@ -102,6 +102,7 @@ def reset(self: WorldModel,
     actions=None, # int `(t-1,)`: `actions[i]` was taken while looking at `frames[i]`
 ) -> np.ndarray: # the last of these frames, redrawn from its tokens, uint8 `(size, size, 3)`
     "Begin a dream. Raises `ValueError` for frames of another size or actions that don't fit; a running dream then goes on."
+    if frames is None and actions is not None: raise ValueError('expected frames with these actions, got none')
     frames, actions = self.start if frames is None else self._past(frames, actions)
     with one_thread():
         tokens, state = self._begin(frames[None], actions[None])
@@ -244,20 +245,21 @@ def start_of(
     if not len(held_out): raise ValueError('expected a store with a held-out episode, got one whose episodes are all for training')
     e = int(held_out[0])
     frames, actions = store.episode(e)
-    where = {'episode': e, 'first': 0, **({'level': store.meta['levels'][e]} if 'levels' in store.meta else {})}
+    where = {'episode': e, **({'level': store.meta['levels'][e]} if 'levels' in store.meta else {})}
     return frames[:context], actions[:context][:-1], where
 
 @patch(cls_method=True)
 def from_runs(cls: WorldModel,
     tokenizer_run: str|Path, # folder of a trained tokenizer
     dynamics_run: str|Path, # folder of a dynamics model trained on its tokens
-    store: EpisodeStore, # what both were trained on
+    store: EpisodeStore, # what the dynamics model was trained on
     **info, # whatever else the world's `info` shall hold
 ) -> WorldModel:
     "Make a world out of two training runs. Raises `FileNotFoundError` or `ValueError` if a part is missing or belongs elsewhere."
     (tokenizer, about_tokenizer), (dynamics, about_dynamics) = load_tokenizer(tokenizer_run), load_dynamics(dynamics_run)
     frames, actions, where = start_of(store)
     data = dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store))
+    if about_dynamics.get('data', data) != data: raise ValueError(f"expected the recording that the dynamics model was trained on, {about_dynamics['data']}, got {data}")
     return cls(tokenizer, dynamics, store.action_names, store.meta['fps'], (frames, actions), dict(data=data, tokenizer=about_tokenizer, dynamics=about_dynamics, start=where, **info))
 
 # %% ../nbs/08_world.ipynb #006a41eb
