@@ -104,6 +104,7 @@ class DynamicsConfig:
         object.__setattr__(self, 'pooled', tuple(self.pooled))
         if min(self.cells, self.patch, self.stages, self.actions, self.width, self.moves, self.still, self.cap) < 1 or self.frames < 2 or self.blocks < 2 or self.codes < 2:
             raise ValueError(f"expected sizes of at least 1, and 2 frames, blocks and codes, got {self}")
+        if not all(0 <= i < self.blocks for i in self.pooled): raise ValueError(f"expected pooled blocks from 0 to {self.blocks-1}, got {self.pooled}")
         if max(self.stages, self.frames, self.blocks, self.moves) > 256: raise ValueError(f"expected at most 256 stages, frames, blocks and moves, got {self}")
 
 # %% ../nbs/07_dynamics.ipynb #dyn0015
@@ -147,7 +148,7 @@ class LocalBlock(nn.Module):
     def __init__(self,
         width: int, # channels
         pooled: bool, # mean and maximum over the frame as a further input
-        told: bool = False, # with `pooled`: also the maximum over the cells that will change, and over those that will not
+        told: bool = False, # with `pooled`: also the maximum over the cells that will change, and over those that will not, or 0 where that is more
     ):
         super().__init__()
         self.told = pooled and told
@@ -254,7 +255,7 @@ class Dynamics(nn.Module):
         self.painter = Painter(2*c, cfg.patch, cfg.moves, kept)
         self.query, self.gate = nn.Linear(2*c, cfg.stages*64), nn.Linear(2*c, cfg.stages*kept)
         self.keys = nn.Parameter(.1*torch.randn(cfg.stages, cfg.codes, 64))
-        self.sharpness = nn.Parameter(torch.linspace(1, 2.5, cfg.stages))   # log of what a unit of squared distance counts
+        self.sharpness = nn.Parameter(torch.linspace(1, 2.5, cfg.stages))   # log of what half a unit of squared distance counts
         with torch.no_grad(): self.query.weight.mul_(.3); self.change.bias.fill_(-2)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0038
@@ -393,6 +394,7 @@ def forward(self: Dynamics,
     change, own = guesses[-1], self.dream(x, guesses[-1], seen) if dreaming else None
     asked = (target != tokens[..., 0, :]).any(-1) | (torch.rand(change.shape, device=change.device) < .06) | (change.detach() > SURE)
     asked = asked & (torch.rand(change.shape, device=change.device) < 16*len(change)/asked.sum().clamp_min(1))      # 16 a frame teach enough
+    if not asked.any(): asked[0, 0, 0] = True                                # a mean of none is no number
     cells = asked.nonzero(as_tuple=True)
     painted = self.paint(x, change, pixels, masks, cells)
     return Prediction(guesses, cells, painted[0], self.spell(painted, tokens[cells], target[cells])[0], own)
@@ -501,9 +503,9 @@ class DynamicsLoss:
 
 # %% ../nbs/07_dynamics.ipynb #dyn0054
 def cell_accuracy(pred: Prediction, target: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    "Share of the cells that change whose codes are all right, each given those before it."
+    "Share of the cells that change whose codes are all right, each given those before it; 1 if none changes."
     right = torch.stack([l.argmax(1) for l in pred.logits], 1) == target[pred.cells]
-    return right.all(1)[(target != before).any(-1)[pred.cells]].float().mean()
+    return right.all(1)[(target != before).any(-1)[pred.cells]].float().mean().nan_to_num(1)
 
 def change_accuracy(pred: Prediction, target: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     "Share of the frames in which it knows of every cell whether it changes."
@@ -513,7 +515,7 @@ def change_accuracy(pred: Prediction, target: torch.Tensor, before: torch.Tensor
 def orthogonal(
     m: torch.Tensor, # `(a, b)`
     steps: int = 4, # of the iteration
-) -> torch.Tensor: # the same singular vectors, all singular values near 1
+) -> torch.Tensor: # the same singular vectors; all singular values near 1, save those far smaller than the largest
     "The orthogonal matrix nearest to `m`, roughly, by a Newton-Schulz iteration of order five."
     if m.shape[0] > m.shape[1]: return orthogonal(m.t(), steps).t()
     x = m/(m.norm()+1e-7)
@@ -567,7 +569,7 @@ class HardSteps(Callback):
         rows, all_rows = self.x.clone(), self.dls.train.dataset.rows
         order = torch.randperm(len(rows), generator=self.rng)
         hard, odd = order.split([int(len(rows)*self.hard), len(rows)-int(len(rows)*self.hard)])
-        rows[hard.to(rows.device)] = all_rows[torch.multinomial(self.wrong, len(hard), replacement=True, generator=self.rng)].to(rows.device)
+        if len(hard): rows[hard.to(rows.device)] = all_rows[torch.multinomial(self.wrong, len(hard), replacement=True, generator=self.rng)].to(rows.device)
         odd = odd[:int(len(rows)*self.share)]
         if len(self.surprising): rows[odd.to(rows.device)] = all_rows[self.surprising[torch.randint(len(self.surprising), (len(odd),), generator=self.rng)]].to(rows.device)
         self.learn.xb = (rows,)
@@ -757,7 +759,7 @@ def deeper(
     pools = lambda c, ids: [i in c.pooled for i in ids]
     if new < last or pools(cfg, [*range(last), new]) != pools(model.cfg, range(last+1)):
         raise ValueError(f'a model can only grow: expected {last+1} blocks or more, these and the last pooled as in {model.cfg.pooled}, got {blocks}, pooled {pooled}')
-    grown = Dynamics(cfg, model.codebooks)
+    grown = Dynamics(cfg, model.codebooks).to(model.codebooks.device)
     for block in grown.blocks[last:new]:
         for p in block.down.parameters(): nn.init.zeros_(p)
     grown.load_state_dict({**grown.state_dict(), **{k.replace(f'blocks.{last}.', f'blocks.{new}.'): v for k, v in model.state_dict().items()}})
@@ -778,14 +780,15 @@ def train_dynamics(
     resume: bool = False, # go on from `out`/checkpoint.safetensors, see `Checkpoint`
     **sizes, # of a new model, other than usual
 ) -> Dynamics: # ready to dream
-    "Train a dynamics model on a store. Raises `ValueError` unless given one of `minutes` and `epochs`, positive, and for a start of another make."
+    "Train a dynamics model on a store. Raises `ValueError` unless given one of `minutes` and `epochs`, positive, and for a start of another make or with `sizes`."
     if (minutes is None) == (epochs is None) or (minutes if epochs is None else epochs) <= 0:
         raise ValueError(f'expected a positive number of minutes or of epochs, one of the two, got minutes={minutes}, epochs={epochs}')
     out = Path(out)
     cfg = dynamics_config(store, tokenizer, **sizes)
     if start:
+        if sizes: raise ValueError(f"expected no sizes with a start, whose own remain, got {', '.join(sizes)}")
         ours, cfg = cfg, start.cfg
-        if (ours.cells, ours.actions) != (cfg.cells, cfg.actions) or not torch.equal(start.codebooks, codebooks_of(tokenizer)):
+        if (ours.cells, ours.actions) != (cfg.cells, cfg.actions) or not torch.equal(start.codebooks.cpu(), codebooks_of(tokenizer).cpu()):
             raise ValueError(f'expected to start from a model of {ours.cells}×{ours.cells} cells, {ours.actions} actions and the codes of this tokenizer, got one of {cfg.cells}×{cfg.cells} cells and {cfg.actions} actions, or of other codes')
     torch.manual_seed(seed)
     tokens = cache_tokens(store, tokenizer, out)

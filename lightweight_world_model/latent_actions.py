@@ -61,7 +61,7 @@ def latent_learner(
     **kwargs, # for the `Learner`
 ) -> DynamicsLearner:
     "A `Learner` for a model that has to guess what was pressed."
-    learn = DynamicsLearner(transition_dls(store, tokens, model.cfg, seed=seed), model, **kwargs)
+    learn = DynamicsLearner(transition_dls(store, tokens, model.cfg, seed=seed), model, seed=seed, **kwargs)
     learn.remove_cbs([cb for cb in learn.cbs if isinstance(cb, (Damage, DreamPool, HardSteps))])
     learn.loss_func = LatentLoss(model)
     return learn

@@ -3,7 +3,7 @@
     python tools/notebooks.py [NAME ...]       all of them, or e.g. 04_game tutorials/atari
 
 Cells marked `#| slow` or `#| eval: false` are left out and keep the outputs that they had; SLOW=1 runs the slow ones too.
-A notebook that fails, or takes over 15 minutes, stays as it was.
+A notebook that fails, or has a cell that takes over half an hour, stays as it was.
 """
 import os, re, sys, time
 from pathlib import Path
@@ -43,7 +43,7 @@ def tidy(cell):
 def run(path: Path):
     "Run one notebook and save it."
     nb = nbformat.read(path, as_version=4)
-    Client(nb, timeout=900, extra_arguments=['--log-level=ERROR'], resources={'metadata': {'path': str(path.parent)}}).execute()
+    Client(nb, timeout=1800, extra_arguments=['--log-level=ERROR'], resources={'metadata': {'path': str(path.parent)}}).execute()
     for cell in nb.cells: tidy(cell)
     nb.metadata.pop('widgets', None)
     clean_nb(nb)
