@@ -765,8 +765,8 @@ def show_run(
 def quickstart(
     *,
     out: Path|None = None, # folder to be made; lwm-quickstart if not given, with a number if that is there already
-    minutes: float = 8, # of training, a sixteenth of it for the tokenizer; the rest takes about three minutes
-    frames: int = 60_000, # frames of the built-in game; 12 kB each on disk
+    minutes: float = 8, # of training, a sixteenth of it for the tokenizer; the rest takes about four minutes
+    frames: int = 120_000, # frames of the built-in game; 12 kB each on disk
     seed: int = 0, # of levels and training
 ):
     "Start here: data, tokenizer, dynamics, scorecard, pictures. All of it on the built-in game."
