@@ -412,7 +412,7 @@ class Transitions:
         if len(self.rows) == 0: raise ValueError(f"expected at least one step in the split {split}, got none: record more or longer episodes")
         self.tokens, self.actions = torch.from_numpy(np.array(tokens)), torch.from_numpy(store.actions.astype(np.int64))
         self.starts, self.ends = (torch.from_numpy(e[store.episode_of(np.arange(len(store)))]) for e in (store.starts, store.ends))
-        parts = np.concatenate([np.arange(a, b, 32) for a, b in zip(store.starts, store.ends)])
+        parts = np.concatenate([np.arange(a, b, 31) for a, b in zip(store.starts, store.ends)])
         self.whole, self.late = (self._remember(begin, np.r_[begin[1:], len(store)]) for begin in (store.starts, parts))
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return (self.rows[i],)
@@ -446,7 +446,7 @@ def _state(self: Transitions, rows, starts, memory):
 @patch
 def state(self: Transitions,
     rows: torch.Tensor, # `(b,)`
-    late: torch.Tensor|None = None, # bool `(b,)`: for whom it all began 32 frames ago at most
+    late: torch.Tensor|None = None, # bool `(b,)`: for whom it all began 31 frames ago at most
 ) -> DreamState: # after seeing these frames, and those before them
     "The true memory at some frames."
     whole = self._state(rows, *self.whole)
