@@ -380,14 +380,16 @@ def train_dynamics(
     for name in () if resume else ('world.safetensors', 'dynamics.safetensors', *['tokenizer.safetensors']*bool(start)): check_out(out/name)
     import torch
     from lightweight_world_model import dynamics, training, world
+    from lightweight_world_model.data import check_unseen
     begun = open_model(start)[1] if start else None
     if start and not begun: raise ValueError(f'expected a world to start from, got the tokenizer {start}')
     if preset not in dynamics.SIZES: raise ValueError(f"expected a preset out of {', '.join(dynamics.SIZES)}, got {preset!r}")
     sizes = dynamics.SIZES[preset]
     if begun and 'blocks' in sizes: begun.dynamics = dynamics.deeper(begun.dynamics, sizes['blocks'], sizes['pooled'])
     how = dict(start=begun.dynamics, lr=lr or 2e-3) if begun else dict(lr=lr or 5e-3, **sizes)
-    model = begun.tokenizer if begun else training.load_tokenizer(tokenizer)[0]
+    model, about = (begun.tokenizer, begun.info) if begun else training.load_tokenizer(tokenizer)
     store, device = open_store(data, 'train', 'valid', 'test'), device_of(device)
+    check_unseen(store, about if begun else {'tokenizer': about})
     if begun and begun.action_names != store.action_names: raise ValueError(f"expected a recording with the actions of that world, {', '.join(begun.action_names)}, got {', '.join(store.action_names)}")
     cfg = begun.dynamics.cfg if begun else dynamics.dynamics_config(store, model, **sizes)
     with torch.device('meta'): n_params = sum(p.numel() for p in dynamics.Dynamics(cfg, torch.empty(cfg.stages, cfg.codes, 3*cfg.patch**2)).parameters())
@@ -397,6 +399,7 @@ def train_dynamics(
     with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp, resume=resume, **how)
     if begun: tokenizer = training.save_tokenizer(model, out/'tokenizer.safetensors', **begun.info.get('tokenizer', {}))
     world.WorldModel.from_runs(tokenizer, out, store, **(dict(before=begun.info) if begun else {})).save(out/'world.safetensors')
+    (out/'checkpoint.safetensors').unlink()
     print(f'wrote world.safetensors, dynamics.safetensors and history.csv into {out}')
 
 # %% ../nbs/14_cli.ipynb #63d16b88
@@ -426,11 +429,13 @@ def score(
     "Score a tokenizer or a world on recorded episodes, beside its baselines."
     from lightweight_world_model import scorecard, training
     from lightweight_world_model.core import atomic
+    from lightweight_world_model.data import check_unseen
     check_all(json, pictures)
     tokenizer, world = open_model(run)
     if pictures and not world: raise ValueError(f'expected a world to draw, got a tokenizer in {run}')
     store, size = open_store(data, 'train', split), (tokenizer or world.tokenizer).cfg.size
     if (have := store.frames.shape[1:3]) != (size, size): raise ValueError(f'expected frames of {size}×{size}, as this model was trained on, got {have[0]}×{have[1]} in {data}')
+    if split != 'train': check_unseen(store, world.info if world else training.load_tokenizer(run)[1])
     if world and world.action_names != store.action_names: raise ValueError(f"expected the actions that this world knows, {', '.join(world.action_names)}, got {', '.join(store.action_names)} in {data}")
     if world:
         with step('scoring', len(scorecard.PARTS)) as tick: found = scorecard.score_world(world, store, split, quick, lambda part: tick(1))

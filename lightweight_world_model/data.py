@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['STORE_FILES', 'RECKLESS', 'map_npy', 'NpyWriter', 'captioned', 'split_episodes', 'check_meta', 'EpisodeStore',
-           'check_store', 'check_episode', 'free_for', 'unfinished', 'make_game_data', 'Frames', 'Windows',
-           'BatchLoader', 'frame_dls', 'sequence_dls', 'patch_psnr', 'mirror']
+           'check_store', 'check_episode', 'free_for', 'unfinished', 'make_game_data', 'check_unseen', 'Frames',
+           'Windows', 'BatchLoader', 'frame_dls', 'sequence_dls', 'patch_psnr', 'mirror']
 
 # %% ../nbs/05_data.ipynb #7a293889
 import json, math, shutil, warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -216,7 +216,8 @@ def unfinished(
     try: yield new
     except BaseException:
         if not (new/'meta.json').exists(): shutil.rmtree(new, ignore_errors=True)
-        elif not path.exists(): new.rename(path)                                 # an older store is not given up for a part of a new one
+        else:
+            with suppress(OSError): new.rename(path)                             # an older store is not given up for a part of a new one
         raise
     if path.is_dir(): shutil.rmtree(path)
     new.rename(path)
@@ -330,6 +331,18 @@ def make_game_data(
     reckless = split_episodes(lengths, seed)['train'][::2]                    # so will `write` split them
     played = (play(level, n, level, RECKLESS*(i in reckless)) for i, (level, n) in enumerate(zip(levels, lengths)))
     return EpisodeStore.write(path, ((e.frames, e.actions) for e in played), ACTIONS, 15, 'platformer', seed, tick=tick, levels=levels, reckless=reckless)
+
+# %% ../nbs/05_data.ipynb #uns0002
+def check_unseen(
+    store: EpisodeStore, # that holds something out
+    about: dict, # what a model says of itself: `data` that it was trained on, and what its `tokenizer` and the world `before` it say
+):
+    "Raise `ValueError` if a model may have been trained on levels that are held out here."
+    meta, then = store.meta, about.get('data') or {}
+    fresh = meta.get('levels') == [meta['seed']*1_000_000 + i for i in range(store.n_episodes)]        # no part of a recording, nor several together
+    if fresh and all(then.get(k) == meta[k] for k in ('source', 'seed')) and then.get('frames') != len(store):
+        raise ValueError(f"the model was trained on {then.get('frames')} frames of the levels of seed {meta['seed']}, and this recording of {len(store)} holds out others of them: take that one, or one with another seed")
+    for part in {'tokenizer', 'before'} & set(about): check_unseen(store, about[part])
 
 # %% ../nbs/05_data.ipynb #a468fe31
 @patch

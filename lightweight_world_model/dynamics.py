@@ -769,7 +769,7 @@ def deeper(
 def train_dynamics(
     store: EpisodeStore,
     tokenizer: Tokenizer,
-    out: str|Path, # folder of the run; gets dynamics.safetensors, a new one after each round, history.csv and the cached tokens
+    out: str|Path, # folder of the run; gets dynamics.safetensors and checkpoint.safetensors, new ones after each round, history.csv and the cached tokens
     minutes: float|None = None, # a budget by the clock …
     epochs: int|None = None, # … or passes over the data
     seed: int = 0,
@@ -802,5 +802,4 @@ def train_dynamics(
     learn = DynamicsLearner(dls, model.to(dls.device), cbs, seed, path=out)
     if start: learn.dream_pool.since = 0                                       # it has learnt enough to dream at once
     learn.fit_one_cycle(epochs or 100_000, lr, pct_start=.05, cbs=[] if minutes is None else [TimeBudget(minutes)])
-    checkpoint.path.unlink(missing_ok=True)
     return learn.model.cpu().eval()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .core import need
+from .core import as_rgb, need
 from .data import EpisodeStore, captioned
 from .recording import shrink
 
@@ -43,7 +43,7 @@ def read_picture(
     try:
         with Image.open(path, formats=('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF')) as image:
             if image.width*image.height > MAX_PIXELS: raise ValueError(f'at most {MAX_PIXELS:,} pixels, got {image.width} × {image.height}')
-            return np.asarray(image.convert('RGB'))
+            return np.asarray(as_rgb(image))
     except Exception as e: raise ValueError(f'{path}: expected a whole picture, {e}') from e
 
 # %% ../nbs/16_importing.ipynb #imp0008
@@ -277,6 +277,10 @@ def merge(
     if len(alike) > 1: raise ValueError('expected stores alike in size and frames per second, got '+' and '.join(sorted(f'{h} × {w} at {fps:g}' for (h, w), fps in alike)))
     names, first = list(dict.fromkeys(n for s in stores for n in s.action_names)), np.cumsum([0, *(s.n_episodes for s in stores)])
     splits = {k: [int(i+e) for s, e in zip(stores, first) for i in s.split(k)] for k in ('train', 'valid', 'test')}
+    dealt = {}                                                                # level → split
+    for s in stores:
+        for k, level in ((k, s.meta['levels'][i]) for k in splits for i in s.split(k) if 'levels' in s.meta):
+            if dealt.setdefault(level, k) != k: raise ValueError(f'expected recordings of other levels, got level {level:,} in the split {dealt[level]} of one and {k} of another: record with another seed')
     def episodes():
         for s in stores:
             number = np.array([names.index(n) for n in s.action_names])

@@ -30,7 +30,7 @@ def open_picture(
     try:
         with Image.open(io.BytesIO(data), formats=('PNG', 'JPEG', 'WEBP')) as image:
             if image.width*image.height > MAX_PIXELS: raise ValueError(f'at most {MAX_PIXELS:,} pixels, got {image.width} × {image.height}')
-            image = image.convert('RGB')
+            image = as_rgb(image)
     except UnidentifiedImageError as e: raise ValueError(f'expected a whole PNG, JPEG or WebP picture, got {len(data):,} bytes of something else') from e
     except Exception as e: raise ValueError(f'expected a whole PNG, JPEG or WebP picture, {e}') from e
     return np.asarray(image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BOX))

@@ -13,7 +13,7 @@ __all__ = ['REPORT_KEYS', 'start_tokenizer', 'TokenizerLoss', 'Autoencode', 'psn
 # %% ../nbs/06_training.ipynb #9dc65e92
 import json, math, sys, time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -311,12 +311,12 @@ class Checkpoint(Callback):
     def before_fit(self):
         if not self.resume: return
         state = self.read()
-        self.model.load_state_dict(state['model']); self.opt.load_state_dict(state['opt'])
+        self.model.load_state_dict(state['model']); self.opt.load_state_dict(to_device(state['opt'], self.dls.device))
         for name, cb, k in self.keepers():
             v, now = state['kept'][f'{name}.{k}'], getattr(cb, k, None)
             if isinstance(now, torch.Generator): now.set_state(v)
             else: setattr(cb, k, v)
-        torch.set_rng_state(state['random'][0]); torch.cuda.set_rng_state_all(state['random'][1:])
+        torch.set_rng_state(state['random'][0]); torch.cuda.set_rng_state_all(state['random'][1:1+torch.cuda.device_count()])
         self.learn.first_epoch, self.dls.train.epoch = state['epoch']+1, state['batches']
 
 # %% ../nbs/06_training.ipynb #chk0014
@@ -386,9 +386,10 @@ tokenizer.code_usage tokenizer.tokens_per_frame tokenizer.bits_per_frame tokeniz
 next.psnr next.copy_psnr next.changed_psnr next.beats_copy dream.psnr_at dream.player_present dream.longest_gap dream.extra_sprites dream.clean
 control.delta_psnr control.action_accuracy control.counterfactual control.all_actions control.deaths play.fps memory.peak_mb'''.split()
 
-def peak_mb() -> float:
-    "The most memory that this process has held so far, in MB."
-    import resource                                                       # which Windows doesn't have
+def peak_mb() -> float|None:
+    "The most memory that this process has held so far, in MB; `None` on Windows, which doesn't say."
+    try: import resource
+    except ImportError: return
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
 
 # %% ../nbs/06_training.ipynb #6d87444e
@@ -431,9 +432,9 @@ def make_report(
     "The whole flat report: all keys, `None` where not measured, and the milestones. Raises `ValueError` for a key that doesn't exist."
     if unknown := set(figures) - set(REPORT_KEYS): raise ValueError(f'expected keys of the report, got {sorted(unknown)}')
     report = {k: figures.get(k) for k in REPORT_KEYS}
-    report['memory.peak_mb'] = report['memory.peak_mb'] or {'value': peak_mb(), 'n': 1, 'ci95': None}
+    if (held := peak_mb()) and not report['memory.peak_mb']: report['memory.peak_mb'] = {'value': held, 'n': 1, 'ci95': None}
     v = lambda k: report[k]['value']
-    if any(report[f'tokenizer.{k}'] is None for k in ('psnr', 'mean_frame_psnr', 'ms_per_frame')): needs = {'all of them': None}
+    if any(report[k] is None for k in ('tokenizer.psnr', 'tokenizer.mean_frame_psnr', 'tokenizer.ms_per_frame', 'memory.peak_mb')): needs = {'all of them': None}
     else:
         needs = {f"PSNR {v('tokenizer.psnr'):.1f} dB over 30": v('tokenizer.psnr') > 30,
                  f"and over the mean frame's {v('tokenizer.mean_frame_psnr'):.1f}": v('tokenizer.psnr') > v('tokenizer.mean_frame_psnr'),
@@ -466,8 +467,8 @@ def train_tokenizer(
     tensorboard: bool = False, # curves for TensorBoard in `out`/tensorboard
     resume: bool = False, # go on from `out`/checkpoint.safetensors, see `Checkpoint`
 ) -> dict: # the report
-    "Train a tokenizer on a store and score it on its test episodes. Raises `ValueError` for a preset that doesn't exist, or if no episode is held out."
-    out, cfg = Path(out), preset(name)
+    "Train a tokenizer on a store and score it on its test episodes. Raises `ValueError` for a preset that doesn't exist, frames that its patch doesn't divide, or if no episode is held out."
+    out, cfg = Path(out), replace(preset(name), size=store.frames.shape[1])
     if len(store.frame_ids('test')) == 0: raise ValueError('expected episodes in the split test, to score the tokenizer on, got none: record more')
     out.mkdir(parents=True, exist_ok=True)
     dls = tokenizer_dls(store, seed=seed)
@@ -504,7 +505,7 @@ def reconstruct(
     *frames: np.ndarray|Image.Image, # uint8 `(h, w, 3)`, or images of any size, which are shrunk to the model's
 ) -> list[Redrawn]: # one for each
     "Frames there and back, in one batch."
-    size, images = model.cfg.size, [(f if isinstance(f, Image.Image) else Image.fromarray(f)).convert('RGB') for f in frames]
+    size, images = model.cfg.size, [as_rgb(f if isinstance(f, Image.Image) else Image.fromarray(f)) for f in frames]
     seen = np.stack([np.array(i if i.size == (size, size) else i.resize((size, size), Image.Resampling.BOX)) for i in images])
     x = to_float(seen)
     tokens = model.encode(x)

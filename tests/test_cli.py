@@ -110,6 +110,9 @@ def test_data(done):
     assert re.search(r'test +1 episodes +20 frames', shown)
     assert Image.open(cwd/'sheet.png').width > 1000
 
+def test_older_names_of_atari(tmp_path):
+    assert '20 frames of 64×64' in run('data record --env BreakoutNoFrameskip-v4 --out few --frames 20', tmp_path)[0]
+
 def test_train(done):
     cwd, (_, _, said, *_) = done
     assert re.search(r'(?m)^round 1: .*valid_loss .*psnr_db', said) and 'tokenizer.psnr ' in said
