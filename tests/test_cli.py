@@ -110,8 +110,10 @@ def test_data(done):
     assert re.search(r'test +1 episodes +20 frames', shown)
     assert Image.open(cwd/'sheet.png').width > 1000
 
-def test_older_names_of_atari(tmp_path):
-    assert '20 frames of 64×64' in run('data record --env BreakoutNoFrameskip-v4 --out few --frames 20', tmp_path)[0]
+def test_older_name_of_atari_and_another_size(tmp_path):
+    assert '40 frames of 32×32' in run('data record --env BreakoutNoFrameskip-v4 --out few --frames 40 --size 32', tmp_path)[0]
+    run('train tokenizer --data few --out tokenizer --epochs 1', tmp_path)
+    assert load_tokenizer(tmp_path/'tokenizer')[0].cfg.size == 32
 
 def test_train(done):
     cwd, (_, _, said, *_) = done
