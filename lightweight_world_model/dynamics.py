@@ -6,7 +6,7 @@
 __all__ = ['SURE', 'SIZES', 'codebooks_of', 'steady', 'cache_tokens', 'DynamicsConfig', 'DreamState', 'first_state', 'observe',
            'LocalBlock', 'shift_matrices', 'neighbourhoods', 'Painter', 'Prediction', 'Dynamics', 'Transitions',
            'transition_dls', 'cell_losses', 'DynamicsLoss', 'cell_accuracy', 'change_accuracy', 'orthogonal', 'Muon',
-           'HardSteps', 'Remember', 'damage', 'Damage', 'DreamPool', 'matrices_and_others', 'DynamicsLearner',
+           'HardSteps', 'Remember', 'damage', 'Damage', 'slots', 'DreamPool', 'matrices_and_others', 'DynamicsLearner',
            'save_dynamics', 'load_dynamics', 'KeepLatest', 'dynamics_config', 'deeper', 'train_dynamics']
 
 # %% ../nbs/07_dynamics.ipynb #dyn0002
@@ -642,16 +642,22 @@ class Damage(Callback):
         self.learn.xb, self.learn.yb = (state, *self.xb[1:]), (self.yb[0], state.frames[:, 0])
 
 # %% ../nbs/07_dynamics.ipynb #own0001
+def slots(s: DreamState) -> torch.Tensor: # `(b, 4, h, w, stages)`
+    "The places from which a cell can be repeated: the newest frame, and the memory."
+    return torch.stack([s.frames[:, 0], s.usual, s.stable, s.first], 1)
+
 @patch
 def in_own_words(self: Dynamics,
     state: DreamState, # of a dream
     target: torch.Tensor, # the true next frame, `(b, h, w, stages)`
+    true: DreamState, # what a dream without mistakes would remember
 ) -> torch.Tensor: # the same shape
-    "The same frame with the codes that the dream has in its newest frame, or else remembers, wherever these look the same: no colour is a tenth further."
-    known = torch.stack([state.frames[:, 0], state.usual, state.stable, state.first], 1)
+    "The same frame, where it repeats what `true` has with the codes that the dream has in the same place, if these look the same: no colour is a tenth further."
+    known = slots(state)
+    repeats = (slots(true) == target[:, None]).all(-1)
     alike = (self.pixels_of(known)-self.pixels_of(target)[:, None]).abs().amax(-1) < .1
-    which = alike.int().argmax(1)[:, None, ..., None].expand_as(known[:, :1])              # the first of them
-    return torch.where(alike.any(1)[..., None], known.gather(1, which)[:, 0], target)
+    which = (repeats & alike).int().argmax(1)[:, None, ..., None].expand_as(known[:, :1])  # the first of them
+    return torch.where((repeats & alike).any(1)[..., None], known.gather(1, which)[:, 0], target)
 
 # %% ../nbs/07_dynamics.ipynb #dyn0064
 class DreamPool(Callback):
@@ -677,9 +683,10 @@ class DreamPool(Callback):
         if self.state is None: (self.rows, self.state), self.length, self.bad = self._fresh(self.n), torch.zeros(self.n), torch.zeros(self.n)
         self.now = torch.randperm(self.n, generator=self.rng)[:len(self.learn.rows_now)]
         self.learn.dreamt = True
-        self.remember.give(self.dls.train.dataset, DreamState(*(x[self.now] for x in self.state)), self.rows[self.now])
+        data, rows = self.dls.train.dataset, self.rows[self.now]
+        self.remember.give(data, DreamState(*(x[self.now] for x in self.state)), rows)
         state, action, target = self.learn.xb
-        target = self.model.in_own_words(state, target)
+        target = self.model.in_own_words(state, target, DreamState(*(x.to(target.device) for x in data.state(rows))))
         self.learn.xb, self.learn.yb = (state, action, target, True), (target, state.frames[:, 0])
 
 # %% ../nbs/07_dynamics.ipynb #dyn0065
