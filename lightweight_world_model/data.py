@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     from fastai.data.load import DataLoader
     from fastai.torch_core import default_device
 
-from .core import atomic, contact_sheet, to_float, to_uint8
+from .core import atomic, check_place, contact_sheet, to_float, to_uint8
 
 # %% ../nbs/05_data.ipynb #a9fde882
 def map_npy(
@@ -199,7 +199,8 @@ def free_for(
     files, # names of the files that it will hold
     what: str, # what it will be
 ):
-    "Raise `ValueError` if something else stands there."
+    "Raise `ValueError` if something else stands there, `OSError` for a place that can't be replaced or written to, see `check_place`."
+    check_place(path)
     if path.is_dir(): other = {p.name for p in path.iterdir()} - set(files)
     else: other = {path.name} if path.exists() else ()
     if other: raise ValueError(f"{path} holds {min(other)}, which is no part of {what}: it stays as it is, choose another folder")
@@ -337,11 +338,11 @@ def check_unseen(
     store: EpisodeStore, # that holds something out
     about: dict, # what a model says of itself: `data` that it was trained on, and what its `tokenizer` and the world `before` it say
 ):
-    "Raise `ValueError` if a model may have been trained on levels that are held out here."
+    "Raise `ValueError` if a model may have been trained on levels or episodes that are held out here."
     meta, then = store.meta, about.get('data') or {}
-    fresh = meta.get('levels') == [meta['seed']*1_000_000 + i for i in range(store.n_episodes)]        # no part of a recording, nor several together
-    if fresh and all(then.get(k) == meta[k] for k in ('source', 'seed')) and then.get('frames') != len(store):
-        raise ValueError(f"the model was trained on {then.get('frames')} frames of the levels of seed {meta['seed']}, and this recording of {len(store)} holds out others of them: take that one, or one with another seed")
+    whole = meta.get('whole') or meta.get('levels') == [meta['seed']*1_000_000 + i for i in range(store.n_episodes)]        # no part of a recording, nor several together
+    if whole and all(then.get(k) == meta[k] for k in ('source', 'seed')) and then.get('frames') != len(store):
+        raise ValueError(f"the model was trained on {then.get('frames')} frames of {meta['source']} with seed {meta['seed']}, and this recording of {len(store)} holds out others of them: take that one, or one with another seed")
     for part in {'tokenizer', 'before'} & set(about): check_unseen(store, about[part])
 
 # %% ../nbs/05_data.ipynb #a468fe31

@@ -35,11 +35,14 @@ def figures_of_picture(
 def in_terminal(
     r: Redrawn, # of `reconstruct`
     colours: bool = True, # draw it as well: for a terminal, not for a file
+    columns: int = 130, # that the terminal has
 ) -> str:
-    "A redrawn frame for a terminal: before, after, and the figures."
-    side_by_side = np.concatenate([r.frame, np.zeros((len(r.frame), 2, 3), np.uint8), r.recon], 1)
+    "A redrawn frame for a terminal: before, after, side by side where there is room, else below each other, and the figures."
+    h, w, _ = r.frame.shape
+    wide = 2*w+2 <= columns
+    both = np.concatenate([r.frame, np.zeros((h, 2, 3) if wide else (2, w, 3), np.uint8), r.recon], int(wide))
     said = f'PSNR {r.psnr:.1f} dB, SSIM {r.ssim:.4f}; {r.tokens.size} tokens, {r.bits:,.0f} bits for {8*r.frame.size:,}: 1 to {r.compression:.1f}'
-    return (in_letters(side_by_side)+'\n' if colours else '') + said
+    return (in_letters(both)+'\n' if colours and w <= columns else '') + said
 
 # %% ../nbs/13_demo.ipynb #demo0012
 def picture_at(
@@ -50,7 +53,7 @@ def picture_at(
     if path is None: return world.start[0][0]
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f'expected a picture, got no file at {path}')
-    try: return open_picture(path.read_bytes(), world.size)
+    try: return open_picture(path.read_bytes(), world.size, most=64_000_000)            # as large as cameras make them
     except ValueError as e: raise ValueError(f'{path}: {e}') from e
 
 # %% ../nbs/13_demo.ipynb #demo0015

@@ -7,6 +7,7 @@ __all__ = ['GRAPHS', 'start_json', 'write_graphs', 'OnnxWorld', 'compare_export'
 
 # %% ../nbs/11_export.ipynb #e00ab057
 import base64, html, json, logging
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,8 @@ def start_json(
     world: WorldModel,
 ) -> dict: # plain JSON: sizes, action names, and the memory of a dream that is about to begin
     "What a player needs to know besides the graphs, and what each combination of keys means; arrays are int32, little-endian, base64."
+    world = copy(world)                                       # a dream that runs goes on
+    world = copy(world)                                       # a dream that runs goes on
     world.reset()
     state = {k: v[0].int().numpy().astype('<i4') for k, v in world._state._asdict().items()}
     arrays = {k: dict(shape=[1, *v.shape], data=base64.b64encode(v.tobytes()).decode()) for k, v in state.items()}
@@ -100,6 +103,8 @@ def write_graphs(
     folder: Path, # is there
 ) -> None:
     "The four files of an exported world: encode.onnx, decode.onnx, step.onnx and start.json."
+    world = copy(world)                                       # a dream that runs goes on
+    world = copy(world)                                       # a dream that runs goes on
     world.reset()
     state, size = {k: v.int() for k, v in world._state._asdict().items()}, world.size
     to_onnx(EncodeGraph(world), {'frame': torch.zeros(size, size, 3, dtype=torch.uint8)}, ['tokens'], folder/'encode.onnx')
@@ -152,7 +157,7 @@ def compare_export(
     seed: int = 0, # of the keys
 ) -> dict: # 'frames' and 'steps': how many were compared; 'ties': frames whose tokens differ though their error doesn't; 'levels': largest difference of a pixel, of 255
     "Compare an exported world with the one it came from. Raises `ValueError` where they differ by more than rounding."
-    books, ties, levels = world.dynamics, 0, 0
+    world, books, ties, levels = copy(world), world.dynamics, 0, 0             # a copy: a dream that runs goes on
     for f in frames:
         x = to_float(f)
         ours, theirs = world.tokenizer.encode(x)[0], torch.from_numpy(exported.encode(f)).long()

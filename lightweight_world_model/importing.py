@@ -10,6 +10,7 @@ __all__ = ['MAX_PIXELS', 'PICTURES', 'cut_out', 'read_picture', 'in_order', 'pie
 # %% ../nbs/16_importing.ipynb #imp0002
 import csv, math
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def in_order(
     for c in path.name+' ':
         if c.isdecimal() and c.isascii(): digits += c
         else:
-            if digits: parts.append((0, int(digits[:18]), '')); digits = ''
+            if digits: parts.append((0, int(digits), '')); digits = ''
             parts.append((1, 0, c))
     return parts
 
@@ -164,8 +165,10 @@ def held(
     found = {key: np.zeros(len(times)-1, bool) for key in sorted(presses)}
     for key, spans in presses.items():
         for begin, end in spans:
-            share = (np.minimum(end, times[1:]) - np.maximum(begin, times[:-1]))/np.diff(times)
-            if (share >= .5).any(): found[key] |= share >= .5
+            first, last = max(0, np.searchsorted(times, begin)-1), np.searchsorted(times, end)+1           # frames that it may count for
+            t = times[first:last+1]
+            share = (np.minimum(end, t[1:]) - np.maximum(begin, t[:-1]))/np.diff(t)
+            if (share >= .5).any(): found[key][first:last] |= share >= .5
             elif times[0] <= begin < times[-1]: found[key][np.searchsorted(times, begin, 'right')-1] = True
     return found
 
@@ -249,7 +252,7 @@ def import_game(
             mine = np.zeros(len(f), int) if key is None else key[np.minimum(np.arange(at, at+len(f)), len(key)-1)]
             yield f, mine
             at += len(f)
-    return EpisodeStore.write(path, episodes(), names, fps, source.name, seed, tick=tick, offset=offset)
+    return EpisodeStore.write(path, episodes(), names, fps, source.name, seed, tick=tick, offset=offset, whole=True)
 
 # %% ../nbs/16_importing.ipynb #imp0031
 def part(
@@ -277,10 +280,13 @@ def merge(
     if len(alike) > 1: raise ValueError('expected stores alike in size and frames per second, got '+' and '.join(sorted(f'{h} × {w} at {fps:g}' for (h, w), fps in alike)))
     names, first = list(dict.fromkeys(n for s in stores for n in s.action_names)), np.cumsum([0, *(s.n_episodes for s in stores)])
     splits = {k: [int(i+e) for s, e in zip(stores, first) for i in s.split(k)] for k in ('train', 'valid', 'test')}
-    dealt = {}                                                                # level → split
-    for s in stores:
-        for k, level in ((k, s.meta['levels'][i]) for k in splits for i in s.split(k) if 'levels' in s.meta):
-            if dealt.setdefault(level, k) != k: raise ValueError(f'expected recordings of other levels, got level {level:,} in the split {dealt[level]} of one and {k} of another: record with another seed')
+    dealt = {}                                                                # level, or how an episode begins → store, split
+    for n, s in enumerate(stores):
+        for k, i in ((k, i) for k in splits for i in s.split(k)):
+            begun = [x[:100].tobytes() for x in s.episode(i)]
+            which = s.meta['levels'][i] if 'levels' in s.meta else sha256(b''.join(begun)).digest()
+            m, before = dealt.setdefault(which, (n, k))
+            if m != n and before != k: raise ValueError(f'expected recordings that share nothing, got an episode in the split {before} of one and {k} of another: record with another seed')
     def episodes():
         for s in stores:
             number = np.array([names.index(n) for n in s.action_names])

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from itertools import count, product
 from multiprocessing.connection import wait
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -360,7 +361,7 @@ def record(
         shares = [len(s) for s in np.array_split(range(n_frames), workers)]
         parts = [(actions, policy or HoldKeys(len(actions), seed+10**6*i), n, min(max(1, n_frames//10), MAX_EPISODE), seed+10**6*i, skip) for i, n in enumerate(shares)]
         played = play_in_parallel(env_id, size, how, parts) if workers > 1 else play_episodes(env, lambda obs: shrinker.put(find(obs)), *parts[0], shrinker.take)
-        with closing(played): return EpisodeStore.write(path, played, names, fps_of(env)/skip, env_id if isinstance(env_id, str) else type(env.unwrapped).__name__, seed, tick=tick, keep=True)
+        with closing(played): return EpisodeStore.write(path, played, names, fps_of(env)/skip, env_id if isinstance(env_id, str) else type(env.unwrapped).__name__, seed, tick=tick, keep=True, whole=True)
 
 # %% ../nbs/15_recording.ipynb #liv0002
 class LiveGame:
@@ -396,16 +397,23 @@ class LiveGame:
             self.past.clear()
             self._see(begin(self.env, self.seed), '')
             self.seed = None
-    def step(self, action: int):
-        "One step; the first one after the end of a game begins another. Raises `ValueError` for an action that doesn't exist."
-        if not isinstance(action, int) or action not in range(len(self.actions)): raise ValueError(f'expected an action from 0 to {len(self.actions)-1}, got {action!r}')
-        if self.over: return self.restart()
-        with self.lock:
-            obs, self.over = advance(self.env, self.actions[action], self.skip)
-            self.chosen.append(action)
-            self._see(obs, self.names[action])
-            if self.over: self._finish()
-            elif len(self.frames) > self.longest: self._cut()
+
+# %% ../nbs/15_recording.ipynb #liv0002b
+@patch
+def step(self: LiveGame, action: int):
+    "One step; the first one after the end of a game begins another. Raises `ValueError` for an action that doesn't exist."
+    if not isinstance(action, int) or action not in range(len(self.actions)): raise ValueError(f'expected an action from 0 to {len(self.actions)-1}, got {action!r}')
+    if self.over: return self.restart()
+    with self.lock:
+        obs, self.over = advance(self.env, self.actions[action], self.skip)
+        try: self._see(obs, self.names[action])
+        except BaseException:                                    # no picture: the episode ends with the one before
+            self.over = True
+            self._finish()
+            raise
+        self.chosen.append(action)
+        if self.over: self._finish()
+        elif len(self.frames) > self.longest: self._cut()
 
 # %% ../nbs/15_recording.ipynb #liv0003
 @patch
@@ -441,6 +449,8 @@ def live_app(
     page_routes(app, lambda: [{'name': type(game.env.unwrapped).__name__}])
     @app.websocket('/play')
     async def play(ws: WebSocket, world: str|None = None):
+        origin = ws.headers.get('origin')
+        if origin and urlsplit(origin).netloc != ws.headers.get('host'): return await ws.close(1008)       # some other page that is open in that browser
         await ws.accept()
         if not alone.acquire(blocking=False): return await ws.close(1013, 'somebody is playing already')
         try: await converse(ws, game, game.about(), idle=3600, longest=86_400)

@@ -25,11 +25,12 @@ MAX_BYTES, MAX_PIXELS = 4_000_000, 4_000_000      # of a request, and of a pictu
 def open_picture(
     data: bytes, # a PNG, JPEG or WebP file
     size: int, # side of the frames that the world knows; other pictures are resized to it
+    most: int = MAX_PIXELS, # pixels
 ) -> np.ndarray: # uint8 `(size, size, 3)`
-    "A picture as a frame. Raises `ValueError` for what isn't one, or has over `MAX_PIXELS`; never unpacks more than that."
+    "A picture as a frame. Raises `ValueError` for what isn't one, or has more pixels; never unpacks more than that."
     try:
         with Image.open(io.BytesIO(data), formats=('PNG', 'JPEG', 'WEBP')) as image:
-            if image.width*image.height > MAX_PIXELS: raise ValueError(f'at most {MAX_PIXELS:,} pixels, got {image.width} × {image.height}')
+            if image.width*image.height > most: raise ValueError(f'at most {most:,} pixels, got {image.width} × {image.height}')
             image = as_rgb(image)
     except UnidentifiedImageError as e: raise ValueError(f'expected a whole PNG, JPEG or WebP picture, got {len(data):,} bytes of something else') from e
     except Exception as e: raise ValueError(f'expected a whole PNG, JPEG or WebP picture, {e}') from e
@@ -179,7 +180,7 @@ def play_route(app, hall):
         await ws.accept()
         if hall.players >= hall.most: return await ws.close(1013, f'{hall.most} people are playing: try again later')
         try: w = hall.world(world)
-        except ValueError as e: return await ws.close(1008, str(e)[:120])
+        except ValueError as e: return await ws.close(1008, str(e).encode()[:120].decode(errors='ignore'))       # bytes are what is limited
         hall.players += 1
         try:
             session = await asyncio.to_thread(DreamSession, w, None, 300)

@@ -164,7 +164,7 @@ def read_model(
             if want != have: raise ValueError('expected the weights that its config describes, got others')
             model.load_state_dict(weights, assign=True)
             return model.eval(), json.loads(about['facts'])
-    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f'{path}: {e}') from e
+    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError, RuntimeError) as e: raise ValueError(f"{path}: {str(e).partition(chr(10))[0]}") from e
 
 # %% ../nbs/06_training.ipynb #8de4eceb
 def save_tokenizer(model: ImprovedVQVAE, path: str|Path, **facts) -> Path:

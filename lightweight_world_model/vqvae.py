@@ -38,7 +38,7 @@ class VQVAEConfig:
         object.__setattr__(self, 'widths', tuple(self.widths))
         if self.size < 1 or self.patch < 1 or self.size % self.patch:
             raise ValueError(f"expected a frame size that the patch divides, got size {self.size} and patch {self.patch}")
-        if self.stem*2**(len(self.widths)-1) != self.patch:
+        if not self.widths or self.stem*2**(len(self.widths)-1) != self.patch:
             raise ValueError(f"expected stem·2^(levels−1) to be the patch, {self.patch}, got stem {self.stem} and {len(self.widths)} widths")
         if any(w < 8 or w % 8 for w in self.widths):
             raise ValueError(f"expected widths that are multiples of 8, got {self.widths}")

@@ -184,6 +184,8 @@ def broken(done):
     ('data show data/game --sheet sheet.png', 1, 'sheet.png exists already'),
     ('data record --env ALE/Breakot-v5 --out new', 1, 'did you mean ALE/Breakout-v5'),
     ('data record --env ALE/Breakout-v5 --out new --option size=6', 2, 'a meaning of its own'),
+    ('data record --env ALE/Breakout-v5 --out new --size 60', 2, 'multiple of 8'),
+    ('data import empty --out new --size 8', 2, 'from 16 up'),
     ('data record --env Pendulum-v1 --out new', 1, 'expected discrete actions, got Box'),
     ('data record --env no_such_package:Game-v0 --out new', 1, 'no_such_package, which is not installed'),
     ('data record --env ALE/Breakout-v5 --out data/game', 1, 'data/game exists already'),
