@@ -27,10 +27,10 @@ class Client(NotebookClient):
         return cell if left_out(cell) else await super().async_execute_cell(cell, cell_index, **kwargs)
 
 def lasts(output) -> bool:
-    "Does an output say anything to a reader of the saved page? A widget and the style of a progress bar don't."
+    "Does an output say anything to a reader of the saved page? A widget, the style of a progress bar, and the rounds of a fit with their times don't."
     data = output.get('data', {})
     html = re.sub(r'(?s)<style>.*?</style>', '', data.get('text/html', 'x'))
-    return WIDGET not in data and html.strip() != ''
+    return WIDGET not in data and html.strip() != '' and '<th>train_loss</th>' not in html
 
 def tidy(cell):
     "Leave out what changes from run to run, and the blurred twin of each picture."
