@@ -320,8 +320,12 @@ def open_store(
 def budget_of(
     minutes: float|None, # to train for …
     epochs: int|None, # … or passes over the data; one of the two
+    batch: int = 1, # how much at once
+    lr: float|None = None, # highest learning rate
 ) -> tuple[float|None, str]: # minutes, 10 if nothing was said; and the budget in words
-    "How long to train. Raises a usage error for both at once, or one that is not positive."
+    "How long to train. Raises a usage error for minutes and epochs at once, and for whatever is not positive."
+    if batch < 1: raise typer.BadParameter(f'expected a --batch of at least 1, got {batch}')
+    if lr is not None and lr <= 0: raise typer.BadParameter(f'expected a positive --lr, got {lr}')
     if minutes is not None and epochs is not None: raise typer.BadParameter('expected --minutes or --epochs, got both')
     if epochs is None and minutes is None: minutes = 10
     if not (minutes if epochs is None else epochs) > 0: raise typer.BadParameter('expected a positive number of minutes or epochs')
@@ -346,6 +350,7 @@ def train_tokenizer(
     preset: str = 'nano', # how large: nano, nano64 (64 tokens a frame), small, base or xl
     minutes: float|None = None, # train for so many minutes; 10 if --epochs is not given either
     epochs: int|None = None, # or: go over the data so many times
+    batch: int = 16, # frames in a batch; a GPU has room for more
     seed: int = 0, # of all that is random
     device: str = 'auto', # cpu, cuda or mps; auto takes the best there is
     amp: bool = False, # mixed precision (bfloat16), where the hardware has it
@@ -353,7 +358,7 @@ def train_tokenizer(
     resume: bool = False, # go on with a run that was stopped, from its last round; all else as it was typed then
 ):
     "Train a tokenizer, then score it on episodes that it never saw."
-    minutes, budget = budget_of(minutes, epochs)
+    minutes, budget = budget_of(minutes, epochs, batch)
     for name in () if resume else ('tokenizer.safetensors', 'report.json'): check_out(out/name)
     import torch
     from lightweight_world_model import training, vqvae
@@ -361,7 +366,7 @@ def train_tokenizer(
     with torch.device('meta'): n_params = sum(p.numel() for p in vqvae.ImprovedVQVAE(vqvae.preset(preset)).parameters())
     check_out(out/'report.json', 24*n_params)                 # 4 bytes each, for weights, optimizer, an old one, a new one
     with step(f'training {preset} for {budget}', 1) as tick, rounds(tick):
-        report = training.train_tokenizer(store, out, preset, minutes, epochs, seed, device, amp, tensorboard, resume)
+        report = training.train_tokenizer(store, out, preset, minutes, epochs, seed, device, amp, tensorboard, resume, batch)
     print(training.report_table(report))
     print(f'wrote tokenizer.safetensors, report.json and history.csv into {out}')
 
@@ -377,20 +382,20 @@ def train_dynamics(
     minutes: float|None = None, # train for so many minutes; 10 if --epochs is not given either
     epochs: int|None = None, # or: go over the data so many times
     lr: float|None = None, # highest learning rate; 0.005, or 0.002 with --start
+    batch: int = 24, # steps in a batch; a GPU has room for more
     seed: int = 0, # of all that is random
     device: str = 'auto', # cpu, cuda or mps; auto takes the best there is
     amp: bool = False, # mixed precision (bfloat16), where the hardware has it
+    tensorboard: bool = False, # write curves for TensorBoard into the folder
     resume: bool = False, # go on with a run that was stopped, from its last round; all else as it was typed then
 ):
     "Train a dynamics model on the tokens of a tokenizer; put both into one file, a world to be played."
-    minutes, budget = budget_of(minutes, epochs)
+    minutes, budget = budget_of(minutes, epochs, batch, lr)
     if (tokenizer is None) == (start is None): raise typer.BadParameter('expected --tokenizer or --start, one of the two')
-    if lr is not None and lr <= 0: raise typer.BadParameter(f'expected a positive --lr, got {lr}')
     if resume and not (out/'checkpoint.safetensors').is_file(): raise FileNotFoundError(f'there is nothing to go on from in {out}: a checkpoint is written after the first round, and deleted when all is done')
     for name in () if resume else ('world.safetensors', 'dynamics.safetensors', *['tokenizer.safetensors']*bool(start)): check_out(out/name)
     import torch
-    from lightweight_world_model import dynamics, training, world
-    from lightweight_world_model.data import check_unseen
+    from lightweight_world_model import data as stored, dynamics, training, world
     begun = open_model(start)[1] if start else None
     if start and not begun: raise ValueError(f'expected a world to start from, got the tokenizer {start}')
     if preset not in dynamics.SIZES: raise ValueError(f"expected a preset out of {', '.join(dynamics.SIZES)}, got {preset!r}")
@@ -399,14 +404,14 @@ def train_dynamics(
     how = dict(start=begun.dynamics, lr=lr or 2e-3) if begun else dict(lr=lr or 5e-3, **sizes)
     model, about = (begun.tokenizer, begun.info) if begun else training.load_tokenizer(tokenizer)
     store, device = open_store(data, 'train', 'valid', 'test'), device_of(device)
-    check_unseen(store, about if begun else {'tokenizer': about})
+    stored.check_unseen(store, about if begun else {'tokenizer': about})
     if begun and begun.action_names != store.action_names: raise ValueError(f"expected a recording with the actions of that world, {', '.join(begun.action_names)}, got {', '.join(store.action_names)}")
     cfg = begun.dynamics.cfg if begun else dynamics.dynamics_config(store, model, **sizes)
     with torch.device('meta'): n_params = sum(p.numel() for p in dynamics.Dynamics(cfg, torch.empty(cfg.stages, cfg.codes, 3*cfg.patch**2)).parameters())
     check_out(out/'world.safetensors', 10**8 + 24*n_params + 2*len(store)*model.tokens_per_frame)
     with step('turning frames into tokens', len(store)) as tick: dynamics.cache_tokens(store, model, out, tick)
     if begun: print(f'going on from {start}: {begun.dynamics.cfg.blocks} blocks of width {begun.dynamics.cfg.width}')
-    with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp, resume=resume, **how)
+    with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp, tensorboard=tensorboard, resume=resume, bs=batch, **how)
     if begun: tokenizer = training.save_tokenizer(model, out/'tokenizer.safetensors', **begun.info.get('tokenizer', {}))
     world.WorldModel.from_runs(tokenizer, out, store, **(dict(before=begun.info) if begun else {})).save(out/'world.safetensors')
     (out/'checkpoint.safetensors').unlink()

@@ -715,7 +715,7 @@ def matrices_and_others(model: Dynamics) -> list:
 class DynamicsLearner(ResumableLearner):
     "A fastai `Learner` for dynamics models: `dls` gives rows of frames, see `transition_dls`."
     def __init__(self, dls: DataLoaders, model: Dynamics, cbs=(), seed: int = 0, **kwargs):
-        ours = [kind(seed=seed) for kind in (HardSteps, Remember, Damage, DreamPool)]
+        ours = [HardSteps(seed=seed), Remember(seed=seed), Damage(seed=seed), DreamPool(max(256, 2*dls.train.bs), seed=seed)]
         super().__init__(dls, model, loss_func=DynamicsLoss(model), splitter=matrices_and_others, metrics=[cell_accuracy, change_accuracy],
                          opt_func=partial(OptimWrapper, opt=Muon, hp_map=dict(lr='lr', beta='mom', weight_decay='wd')), wd=.05, cbs=[*ours, GradientClip(1.), Finite(), *L(cbs)], **kwargs)
 
@@ -784,7 +784,9 @@ def train_dynamics(
     start: Dynamics|None = None, # go on from this one, dreaming at once; a lower rate suits it
     device: str|None = None, # 'cpu', 'cuda', 'mps'; None: the best there is
     amp: bool = False, # bfloat16, where the hardware has it
+    tensorboard: bool = False, # curves for TensorBoard in `out`/tensorboard
     resume: bool = False, # go on from `out`/checkpoint.safetensors, see `Checkpoint`
+    bs: int = 24, # steps in a batch
     **sizes, # of a new model, other than usual
 ) -> Dynamics: # ready to dream
     "Train a dynamics model on a store. Raises `ValueError` unless given one of `minutes` and `epochs`, positive, and for a start of another make or with `sizes`."
@@ -799,12 +801,12 @@ def train_dynamics(
             raise ValueError(f'expected to start from a model of {ours.cells}×{ours.cells} cells, {ours.actions} actions and the codes of this tokenizer, got one of {cfg.cells}×{cfg.cells} cells and {cfg.actions} actions, or of other codes')
     torch.manual_seed(seed)
     tokens = cache_tokens(store, tokenizer, out)
-    dls = transition_dls(store, tokens, cfg, seed=seed)
+    dls = transition_dls(store, tokens, cfg, bs, seed)
     dls.device = torch.device(device) if device else default_device()
     run = dict(seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
-    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start is not None, 'lr': lr, 'tokenizer or data': Path(tokens.filename).stem}, resume)
+    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start is not None, 'lr': lr, 'batch size': bs, 'tokenizer or data': Path(tokens.filename).stem}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
-    cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else [])
+    cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else []) + ([curves(out/'tensorboard')] if tensorboard else [])
     model = deepcopy(start).train() if start else Dynamics(cfg, codebooks_of(tokenizer))
     learn = DynamicsLearner(dls, model.to(dls.device), cbs, seed, path=out)
     if start: learn.dream_pool.since = 0                                       # it has learnt enough to dream at once

@@ -7,8 +7,8 @@ __all__ = ['REPORT_KEYS', 'start_tokenizer', 'TokenizerLoss', 'Autoencode', 'psn
            'TimeBudget', 'Bfloat16', 'write_model', 'read_model', 'save_tokenizer', 'load_tokenizer', 'KeepBest',
            'Finite', 'parts_of', 'ResumableLearner', 'TokenizerLearner', 'show_reconstruction', 'tokenizer_dls',
            'fit_tokenizer', 'take_apart', 'put_together', 'Checkpoint', 'History', 'lookup_baseline', 'ms_per_frame',
-           'peak_mb', 'score_tokenizer', 'milestone', 'make_report', 'report_table', 'train_tokenizer', 'Redrawn',
-           'reconstruct', 'compare']
+           'peak_mb', 'score_tokenizer', 'milestone', 'make_report', 'report_table', 'curves', 'train_tokenizer',
+           'Redrawn', 'reconstruct', 'compare']
 
 # %% ../nbs/06_training.ipynb #9dc65e92
 import json, math, sys, time
@@ -455,6 +455,14 @@ def report_table(report: dict) -> str:
     return '\n'.join(lines)
 
 # %% ../nbs/06_training.ipynb #71684e28
+def curves(
+    folder: str|Path, # to be made, for `tensorboard --logdir`
+) -> Callback:
+    "Losses, rates and metrics for TensorBoard. Raises `ImportError` without it."
+    need('tensorboard', 'train')
+    from fastai.callback.tensorboard import TensorBoardCallback
+    return TensorBoardCallback(folder, trace_model=False, log_preds=False)
+
 def train_tokenizer(
     store: EpisodeStore,
     out: str|Path, # folder of the run; gets tokenizer.safetensors, history.csv and report.json
@@ -466,21 +474,19 @@ def train_tokenizer(
     amp: bool = False, # bfloat16, where the hardware has it
     tensorboard: bool = False, # curves for TensorBoard in `out`/tensorboard
     resume: bool = False, # go on from `out`/checkpoint.safetensors, see `Checkpoint`
+    bs: int = 16, # frames in a batch
 ) -> dict: # the report
     "Train a tokenizer on a store and score it on its test episodes. Raises `ValueError` for a preset that doesn't exist, frames that its patch doesn't divide, or if no episode is held out."
     out, cfg = Path(out), replace(preset(name), size=store.frames.shape[1])
     if len(store.frame_ids('test')) == 0: raise ValueError('expected episodes in the split test, to score the tokenizer on, got none: record more')
     out.mkdir(parents=True, exist_ok=True)
-    dls = tokenizer_dls(store, seed=seed)
+    dls = tokenizer_dls(store, bs, seed)
     dls.device = torch.device(device) if device else default_device()
     run = dict(preset=name, seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
-    checkpoint = Checkpoint(out/'checkpoint.safetensors', run, resume)
+    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'batch size': bs}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
     cbs = [KeepBest(out/'tokenizer.safetensors', resume, **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else [])
-    if tensorboard:
-        need('tensorboard', 'train')
-        from fastai.callback.tensorboard import TensorBoardCallback
-        cbs.append(TensorBoardCallback(out/'tensorboard', trace_model=False, log_preds=False))
+    if tensorboard: cbs.append(curves(out/'tensorboard'))
     learn = TokenizerLearner(dls, start_tokenizer(store, cfg, seed), cbs=cbs, path=out)
     fit_tokenizer(learn, minutes, epochs)
     report = make_report(score_tokenizer(learn.model.cpu(), store))

@@ -15,7 +15,7 @@ COMMANDS = {
     '': 'quickstart data train score export serve play demo bench', 'data': 'make record import split merge label show', 'train': 'tokenizer dynamics',
     'quickstart': '--out --minutes --frames --seed', 'data make': '--out --frames --seed', 'data record': '--env --out --frames --size --seed --keys --option --skip --workers --play --port', 'data show': '--sheet --json',
     'data import': '--out --actions --size --fps --crop --offset --calm --strip --seed', 'data merge': '--out', 'data label': '--tokenizer --out --actions --minutes --epochs --seed', 'data split': '--episodes --out --rest', 'demo': '--mode --image --json --out --port',
-    'train tokenizer': '--data --out --preset --minutes --epochs --seed --device --amp --tensorboard --resume', 'train dynamics': '--data --tokenizer --start --out --preset --minutes --epochs --lr --seed --device --amp --resume', 'score': '--data --json --pictures --split --quick', 'export': '--out --data',
+    'train tokenizer': '--data --out --preset --minutes --epochs --batch --seed --device --amp --tensorboard --resume', 'train dynamics': '--data --tokenizer --start --out --preset --minutes --epochs --lr --batch --seed --device --amp --tensorboard --resume', 'score': '--data --json --pictures --split --quick', 'export': '--out --data',
     'serve': '--host --port --players', 'play': '--port', 'bench': '--threads --json'}
 
 # Importing PyTorch takes seconds. So one process has done it, and each command is a fork of that one.
@@ -149,8 +149,10 @@ def test_quickstart(tmp_path):
 
 def test_epochs_and_curves(done, tmp_path):
     cwd, _ = done
-    said, _ = run(f'train tokenizer --data {cwd}/data/game --out run --epochs 2 --tensorboard --device cpu', tmp_path)
-    assert len(re.findall('(?m)^round', said)) == 2 and list(tmp_path.glob('run/tensorboard/*'))
+    for model in 'tokenizer', f'dynamics --tokenizer {cwd}/runs/game --batch 9':
+        out = model.split()[0]
+        said, _ = run(f'train {model} --data {cwd}/data/game --out {out} --epochs 2 --tensorboard --device cpu', tmp_path)
+        assert len(re.findall('(?m)^round', said)) == 2 and list(tmp_path.glob(f'{out}/tensorboard/*'))
 
 # ---- what doesn't
 
@@ -211,6 +213,8 @@ def broken(done):
     ('train dynamics --data data/game --start deep.safetensors --preset small --out new', 1, 'expected 9 blocks or more'),
     ('train dynamics --data data/game --tokenizer runs/game --preset huge --out new', 1, 'a preset out of nano, small, base, xl'),
     ('train dynamics --data data/game --tokenizer runs/game --lr -1 --out new', 2, 'positive --lr'),
+    ('train dynamics --data data/game --tokenizer runs/game --batch 0 --out new', 2, '--batch of at least 1'),
+    ('train tokenizer --data data/game --batch -3 --out new', 2, '--batch of at least 1'),
     ('train dynamics --data data/game --tokenizer runs/game --out new --resume', 1, 'nothing to go on from in new'),
     ('score nowhere --data data/game', 1, "name out of"),
     ('score runs/game --data data/game --json new/r.json --pictures new', 2, 'apart from each other'),

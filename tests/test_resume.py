@@ -79,6 +79,8 @@ def test_start(game):
     assert other.returncode == 1 and 'another start' in other.stderr and len(other.stderr.splitlines()) == 1
     other = lwm(*train('torn_start', *start, '--lr', .003, '--resume'), check=False)
     assert other.returncode == 1 and 'another lr: 0.003, where it was 0.002' in other.stderr and len(other.stderr.splitlines()) == 1
+    other = lwm(*train('torn_start', *start, '--batch', 25, '--resume'), check=False)
+    assert other.returncode == 1 and 'another batch size: 25, where it was 24' in other.stderr and len(other.stderr.splitlines()) == 1
     lwm(*train('torn_start', *start, '--resume'))
     assert same(game/'whole_start'/'dynamics.safetensors', out/'dynamics.safetensors') == []
     rounds = (out/'history.csv').read_text().splitlines()
