@@ -796,7 +796,7 @@ def quickstart(
     check_out(out, frames*64*64*3 + 10**8)
     data_make(out=out/'data', frames=frames, seed=seed)
     train_tokenizer(data=out/'data', out=out/'tokenizer', minutes=minutes/16, seed=seed)
-    train_dynamics(data=out/'data', tokenizer=out/'tokenizer', out=out/'world', minutes=minutes*15/16, seed=seed)
+    train_dynamics(data=out/'data', tokenizer=out/'tokenizer', out=out/'world', minutes=minutes*15/16, lr=8e-3, seed=seed)    # so short a training gains from a higher rate
     score(str(out/'world'), data=out/'data', json=out/'report.json', pictures=out/'dreams', quick=True)
     redrawn, levels = show_run(out)
     print(f'''

@@ -668,7 +668,7 @@ class DreamPool(Callback):
         share: float = .5, # of the training steps, once it has begun
         since: float = .35, # at which part of the training
         damaged: float = .4, # of the dreams, when they begin, see `damage`
-        longest: int = 90, # frames; then a dream starts anew, as it does after two frames in a row with three visibly wrong cells or more; a quarter begin with an episode
+        longest: int = 90, # frames; then a dream starts anew, as it does after four in a row with visibly wrong cells, or two with three or more; a quarter begin with an episode
         seed: int = 0,
     ): self.n, self.share, self.since, self.damaged, self.longest, self.rng = n, share, since, damaged, longest, torch.Generator().manual_seed(seed)
     def before_fit(self): self.state = None
@@ -698,9 +698,9 @@ def after_loss(self: DreamPool):
     for mine, new in zip(self.state, observe(state, action, own, data.cfg)): mine[i] = new.cpu()
     self.rows[i] += 1
     self.length[i] += 1
-    wrong = (self.model.pixels_of(own)-self.model.pixels_of(target)).square().sum(-1) > .5
-    self.bad[i] = torch.where(wrong.sum((1, 2)).cpu() > 2, self.bad[i]+1, 0)
-    over = i[(self.bad[i] > 1) | (self.length[i] >= self.longest) | (self.rows[i]+1 >= data.ends[self.rows[i]])]
+    wrong = ((self.model.pixels_of(own)-self.model.pixels_of(target)).square().sum(-1) > .5).sum((1, 2)).cpu()
+    self.bad[i] = torch.where(wrong > 0, self.bad[i] + 1 + (wrong > 2), 0)
+    over = i[(self.bad[i] > 3) | (self.length[i] >= self.longest) | (self.rows[i]+1 >= data.ends[self.rows[i]])]
     if len(over) == 0: return
     self.rows[over], fresh = self._fresh(len(over))
     self.length[over] = self.bad[over] = 0
