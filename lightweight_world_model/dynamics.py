@@ -668,7 +668,7 @@ class DreamPool(Callback):
         share: float = .5, # of the training steps, once it has begun
         since: float = .35, # at which part of the training
         damaged: float = .4, # of the dreams, when they begin, see `damage`
-        longest: int = 90, # frames; then a dream starts anew, as it does after four in a row with visibly wrong cells, or two with three or more; a quarter begin with an episode
+        longest: int = 90, # frames; then a dream starts anew, as it does after four in a row with visibly wrong cells, one with three or more counting twice; a quarter begin with an episode
         seed: int = 0,
     ): self.n, self.share, self.since, self.damaged, self.longest, self.rng = n, share, since, damaged, longest, torch.Generator().manual_seed(seed)
     def before_fit(self): self.state = None

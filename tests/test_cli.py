@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
+from lightweight_world_model.data import EpisodeStore
 from lightweight_world_model.dynamics import deeper
 from lightweight_world_model.training import REPORT_KEYS, load_tokenizer
 from lightweight_world_model.vqvae import PRESETS
@@ -149,10 +150,14 @@ def test_quickstart(tmp_path):
 
 def test_epochs_and_curves(done, tmp_path):
     cwd, _ = done
-    for model in 'tokenizer', f'dynamics --tokenizer {cwd}/runs/game --batch 9':
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    store = EpisodeStore(cwd/'data/game')
+    for model, rows in ('tokenizer', store.frame_ids('train')), (f'dynamics --tokenizer {cwd}/runs/game', store.windows('train', 2)):
         out = model.split()[0]
-        said, _ = run(f'train {model} --data {cwd}/data/game --out {out} --epochs 2 --tensorboard --device cpu', tmp_path)
-        assert len(re.findall('(?m)^round', said)) == 2 and list(tmp_path.glob(f'{out}/tensorboard/*'))
+        said, _ = run(f'train {model} --data {cwd}/data/game --out {out} --epochs 2 --batch 9 --tensorboard --device cpu', tmp_path)
+        assert len(re.findall('(?m)^round', said)) == 2
+        curves = EventAccumulator(str(tmp_path/out/'tensorboard')).Reload()
+        assert curves.Scalars('train_loss')[-1].step == 2*(len(rows)//9)
 
 # ---- what doesn't
 

@@ -47,6 +47,8 @@ def test_tokenizer(game):
     out = game/'torn'
     writing = lambda: any(p.name.startswith('.checkpoint') and any(p.iterdir()) for p in (out.iterdir() if out.exists() else ()))     # in the middle of a file
     killed(train('torn'), (out/'checkpoint.safetensors').exists)
+    other = lwm(*train('torn', '--batch', 17, '--resume'), check=False)
+    assert other.returncode == 1 and 'another batch size: 17, where it was 16' in other.stderr and len(other.stderr.splitlines()) == 1
     killed(train('torn', '--resume'), writing)
     first = (out/'checkpoint.safetensors').stat().st_mtime_ns
     killed(train('torn', '--resume'), lambda: (out/'checkpoint.safetensors').stat().st_mtime_ns != first)
