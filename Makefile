@@ -23,10 +23,12 @@ install: .venv/.installed
 demo: install
 	lwm quickstart $(ARGS)
 
-# one process per core runs the notebooks, so that each keeps to one thread
+# one process per core runs the notebooks and most tests, so that each keeps to one thread; a browser gets the machine to itself
+BROWSER := $(patsubst %,tests/test_%.py,demo play_page serve widgets)
 test: install
 	OMP_NUM_THREADS=1 nbdev_test --timing
-	python -m pytest -q tests
+	OMP_NUM_THREADS=1 python -m pytest -q -n logical --dist loadfile tests $(BROWSER:%=--ignore=%)
+	python -m pytest -q $(BROWSER)
 
 docs: install
 	python tools/docs.py

@@ -1,5 +1,5 @@
 "A training that is killed, at whatever moment, goes on to the very weights that it would have had."
-import os, signal, subprocess, sys, time
+import os, shutil, signal, subprocess, sys, time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_disk_full(game):
     def train(*more): return ['train', 'tokenizer', '--data', game/'data', '--out', game/'full', '--epochs', 3, *more]
     left = game/'full'/'checkpoint.safetensors'
     killed(train(), left.exists)
-    for p in left.parent.glob('.*'): p.unlink()                                               # what it was just writing, if it was
+    for p in left.parent.glob('.*'): shutil.rmtree(p)                                         # what it was just writing, if it was
     files = {p: p.read_bytes() for p in (left, left.with_name('tokenizer.safetensors'))}
     resource = pytest.importorskip('resource', reason='Windows has no such limits')
     small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))                 # no file may grow beyond one megabyte
