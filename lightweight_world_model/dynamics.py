@@ -799,6 +799,7 @@ def train_dynamics(
         ours, cfg = cfg, start.cfg
         if (ours.cells, ours.actions) != (cfg.cells, cfg.actions) or not torch.equal(start.codebooks.cpu(), codebooks_of(tokenizer).cpu()):
             raise ValueError(f'expected to start from a model of {ours.cells}×{ours.cells} cells, {ours.actions} actions and the codes of this tokenizer, got one of {cfg.cells}×{cfg.cells} cells and {cfg.actions} actions, or of other codes')
+    watch = [curves(out/'tensorboard')] if tensorboard else []                  # what it lacks is said at once
     torch.manual_seed(seed)
     tokens = cache_tokens(store, tokenizer, out)
     dls = transition_dls(store, tokens, cfg, bs, seed)
@@ -806,7 +807,7 @@ def train_dynamics(
     run = dict(seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
     checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start is not None, 'lr': lr, 'batch size': bs, 'tokenizer or data': Path(tokens.filename).stem}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
-    cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else []) + ([curves(out/'tensorboard')] if tensorboard else [])
+    cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else []) + watch
     model = deepcopy(start).train() if start else Dynamics(cfg, codebooks_of(tokenizer))
     learn = DynamicsLearner(dls, model.to(dls.device), cbs, seed, path=out)
     if start: learn.dream_pool.since = 0                                       # it has learnt enough to dream at once
