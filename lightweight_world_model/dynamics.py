@@ -237,6 +237,7 @@ class Prediction(NamedTuple):
 
 class Dynamics(nn.Module):
     "Tokens of past frames and actions → tokens of the next frame, in one pass."
+    body = 'patches', 'blocks', 'up' # the parts whose matrices `Muon` trains
     def __init__(self,
         cfg: DynamicsConfig,
         codebooks: torch.Tensor, # the tokenizer's, as pixels, `(stages, codes, 3·patch²)`; `ValueError` for another shape
@@ -709,7 +710,7 @@ def after_loss(self: DreamPool):
 # %% ../nbs/07_dynamics.ipynb #dyn0067
 def matrices_and_others(model: Dynamics) -> list:
     "Its parameters in two groups: the matrices of the body, for `Muon`, and all others."
-    is_matrix = lambda n, p: p.ndim == 2 and n.startswith(('patches', 'blocks', 'up'))
+    is_matrix = lambda n, p: p.ndim == 2 and n.startswith(model.body)
     return [[p for n, p in model.named_parameters() if is_matrix(n, p) == m] for m in (True, False)]
 
 class DynamicsLearner(ResumableLearner):

@@ -26,6 +26,7 @@ from .dynamics import *
 # %% ../nbs/17_latent_actions.ipynb #lat0012
 class LatentDynamics(Dynamics):
     "A dynamics model that isn't told the actions, but what an eye makes of the frames before and after: one of a few codes (arXiv 2402.15391)."
+    body = *Dynamics.body, 'eye'
     def __init__(self,
         cfg: DynamicsConfig, # `actions` codes
         codebooks: torch.Tensor, # the tokenizer's
