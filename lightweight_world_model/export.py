@@ -35,14 +35,15 @@ class EncodeGraph(nn.Module):
         return torch.stack(tokens, -1).int()
 
 class DecodeGraph(nn.Module):
-    "Tokens, int32 `(cells, cells, stages)` → the frame as a player sees it, uint8 `(h, w, 3)`."
+    "Tokens and those before, int32 `(cells, cells, stages)`, and the frame before, uint8 `(h, w, 3)` → the frame as a player sees it: cells with other tokens are drawn anew."
     def __init__(self, world: WorldModel):
         super().__init__()
-        decoder, self.dynamics = world.tokenizer.decoder, world.dynamics
+        decoder, self.dynamics, self.patch = world.tokenizer.decoder, world.dynamics, world.dynamics.cfg.patch
         self.decoder = decoder if decoder.adds() else decoder.pixels
-    def forward(self, tokens):
-        frame = self.decoder(self.dynamics.pixels_of(tokens.long()[None]))[0]
-        return (frame.clamp(0, 1)*255).round().permute(1, 2, 0).to(torch.uint8)
+    def forward(self, tokens, before, frame):
+        drawn = self.decoder(self.dynamics.pixels_of(tokens.long()[None]))[0]
+        new = (tokens != before).any(-1).repeat_interleave(self.patch, 0).repeat_interleave(self.patch, 1)
+        return torch.where(new[..., None], (drawn.clamp(0, 1)*255).round().permute(1, 2, 0).to(torch.uint8), frame)
 
 # %% ../nbs/11_export.ipynb #d65cf28e
 class StepGraph(nn.Module):
@@ -88,15 +89,15 @@ GRAPHS = 'encode', 'decode', 'step'
 
 def start_json(
     world: WorldModel,
-) -> dict: # plain JSON: sizes, action names, and the memory of a dream that is about to begin
-    "What a player needs to know besides the graphs, and what each combination of keys means; arrays are int32, little-endian, base64."
+) -> dict: # plain JSON: sizes, action names, and the memory and the last frame of a dream that is about to begin
+    "What a player needs to know besides the graphs, and what each combination of keys means; arrays are int32, little-endian, base64, the frame is uint8."
     world = copy(world)                                       # a dream that runs goes on
-    world = copy(world)                                       # a dream that runs goes on
-    world.reset()
+    frame = world.reset()
     state = {k: v[0].int().numpy().astype('<i4') for k, v in world._state._asdict().items()}
-    arrays = {k: dict(shape=[1, *v.shape], data=base64.b64encode(v.tobytes()).decode()) for k, v in state.items()}
-    return dict(format='lightweight_world_model', version='1', kind='onnx', size=world.size, fps=world.fps,
-                action_names=world.action_names, keys=key_table(world.action_names), state=arrays)
+    text = lambda v: base64.b64encode(v.tobytes()).decode()
+    return dict(format='lightweight_world_model', version='2', kind='onnx', size=world.size, fps=world.fps,
+                action_names=world.action_names, keys=key_table(world.action_names),
+                frame=text(frame), state={k: dict(shape=[1, *v.shape], data=text(v)) for k, v in state.items()})
 
 def write_graphs(
     world: WorldModel,
@@ -104,11 +105,10 @@ def write_graphs(
 ) -> None:
     "The four files of an exported world: encode.onnx, decode.onnx, step.onnx and start.json."
     world = copy(world)                                       # a dream that runs goes on
-    world = copy(world)                                       # a dream that runs goes on
-    world.reset()
-    state, size = {k: v.int() for k, v in world._state._asdict().items()}, world.size
-    to_onnx(EncodeGraph(world), {'frame': torch.zeros(size, size, 3, dtype=torch.uint8)}, ['tokens'], folder/'encode.onnx')
-    to_onnx(DecodeGraph(world), {'tokens': state['first'][0]}, ['frame'], folder/'decode.onnx')
+    frame = torch.from_numpy(world.reset())
+    state = {k: v.int() for k, v in world._state._asdict().items()}
+    to_onnx(EncodeGraph(world), {'frame': frame}, ['tokens'], folder/'encode.onnx')
+    to_onnx(DecodeGraph(world), {'tokens': state['first'][0], 'before': state['usual'][0], 'frame': frame}, ['drawn'], folder/'decode.onnx')
     to_onnx(StepGraph(world.dynamics), {'action': torch.zeros(1, dtype=torch.int32), **state}, ['tokens', *(f'next_{k}' for k in state)], folder/'step.onnx')
     (folder/'start.json').write_text(json.dumps(start_json(world)))
 
@@ -126,27 +126,30 @@ class OnnxWorld:
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         try:
             about = json.loads((folder/'start.json').read_text())
-            if (about['kind'], about['version']) != ('onnx', '1'): raise ValueError(f"{about['kind']} of version {about['version']}")
+            if (about['kind'], about['version']) != ('onnx', '2'): raise ValueError(f"{about['kind']} of version {about['version']}")
             self.run = {g: ort.InferenceSession(str(folder/f'{g}.onnx'), options, providers=['CPUExecutionProvider']).run for g in GRAPHS}
             self.size, self.fps, self.action_names = about['size'], about['fps'], about['action_names']
             self.start = {k: np.frombuffer(base64.b64decode(v['data']), '<i4').reshape(v['shape']) for k, v in about['state'].items()}
-        except Exception as e: raise ValueError(f'expected an exported world of version 1 in {folder}, got a damaged or a foreign one: {e}') from e
-        self.state = self.start
+            self.first = np.frombuffer(base64.b64decode(about['frame']), np.uint8).reshape(self.size, self.size, 3)
+        except Exception as e: raise ValueError(f'expected an exported world of version 2 in {folder}, got a damaged or a foreign one: {e}') from e
+        self.state, self.frame = self.start, self.first
 
     def encode(self, frame: np.ndarray) -> np.ndarray: # uint8 `(h, w, 3)` → int32 `(cells, cells, stages)`
         return self.run['encode'](None, {'frame': frame})[0]
     def decode(self, tokens: np.ndarray) -> np.ndarray: # the other way
-        return self.run['decode'](None, {'tokens': tokens})[0]
+        return self._draw(tokens, np.full_like(tokens, -1))                # no cell is as before
+    def _draw(self, tokens, before): return self.run['decode'](None, {'tokens': tokens, 'before': before, 'frame': self.frame})[0]
     def reset(self) -> np.ndarray: # the last frame of the start, uint8 `(h, w, 3)`
         "Begin again where the world begins."
-        self.state = self.start
-        return self.decode(self.state['frames'][0, 0])
+        self.state, self.frame = self.start, self.first
+        return self.frame.copy()
     def step(self, action: int) -> np.ndarray: # the next frame, uint8 `(h, w, 3)`
         "Dream one frame. Raises `ValueError` for an action that doesn't exist."
         if not isinstance(action, (int, np.integer)) or not 0 <= action < len(self.action_names): raise ValueError(f'expected an action from 0 to {len(self.action_names)-1}, got {action}')
         tokens, *state = self.run['step'](None, {'action': np.array([action], np.int32), **self.state})
+        self.frame = self._draw(tokens, self.state['frames'][0, 0])
         self.state = dict(zip(self.state, state))
-        return self.decode(tokens)
+        return self.frame.copy()
 
 # %% ../nbs/11_export.ipynb #40e49ee1
 def compare_export(
@@ -202,31 +205,30 @@ const about = await (await fetch('start.json')).json();
 const [step, decode] = await Promise.all(['step', 'decode'].map(name => ort.InferenceSession.create(name+'.onnx', {executionProviders: ['wasm']})));
 const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
 const start = Object.fromEntries(Object.entries(about.state).map(([k, v]) => [k, new ort.Tensor('int32', new Int32Array(bytes(v.data)), v.shape)]));
-const names = Object.keys(start), past = [];
+const names = Object.keys(start), cells = start.frames.dims.slice(2), numbers = cells.reduce((a, b) => a*b), past = [];
 let state, n;
 
-async function note(tokens, action) {
-  past.push({action, frame: (await decode.run({tokens})).frame.data});
-  if (past.length > 1800) past.shift();
-  n++;
-}
-async function restart() {
-  const {data, dims} = start.frames, one = dims.slice(2);
-  state = start; n = -1; past.length = 0;
-  await note(new ort.Tensor('int32', data.slice(0, one.reduce((a, b) => a*b)), one), '');
+function restart() {
+  state = start; n = 0; past.length = 0;
+  past.push({action: '', frame: new Uint8Array(bytes(about.frame))});
 }
 async function answer(what) {
   const began = performance.now();
-  if (what.do === 'restart') await restart();
+  if (what.do === 'restart') restart();
   if (what.do === 'step') {
+    const before = new ort.Tensor('int32', state.frames.data.slice(0, numbers), cells);
+    const frame = new ort.Tensor('uint8', past[past.length-1].frame, [about.size, about.size, 3]);
     const out = await step.run({action: new ort.Tensor('int32', [what.action], [1]), ...state});
+    const {drawn} = await decode.run({tokens: out.tokens, before, frame});
     state = Object.fromEntries(names.map(k => [k, out['next_'+k]]));
-    await note(out.tokens, about.action_names[what.action]);
+    past.push({action: about.action_names[what.action], frame: drawn.data});
+    if (past.length > 1800) past.shift();
+    n++;
   }
   const at = what.do === 'look' && what.at >= 0 ? what.at : past.length-1, {action, frame} = past[at];
   return {n: n-past.length+1+at, at, kept: past.length, action, ms: performance.now()-began, frames: [frame]};
 }
-await restart();
+restart();
 document.getElementById('waiting').remove();
 player(document.body, {names: about.action_names, fps: about.fps, size: about.size, table: about.keys, rows: 0, real: false, title: 'the dream'}, answer);
 '''

@@ -43,7 +43,7 @@ class WorldModel:
         if ours.shape != theirs.shape or not torch.equal(ours, theirs) or dynamics.cfg.cells != tokenizer.token_shape[0]:
             raise ValueError('expected a dynamics model trained with this tokenizer, got one trained with other codes')
         self.tokenizer, self.dynamics = tokenizer.eval(), dynamics.eval()
-        self.action_names, self.fps, self.info, self._state = list(action_names), fps, info or {}, None
+        self.action_names, self.fps, self.info, self._state, self._frame = list(action_names), fps, info or {}, None, None
         if len(self.action_names) != dynamics.cfg.actions or not all(isinstance(n, str) for n in self.action_names):
             raise ValueError(f'expected {dynamics.cfg.actions} action names, as many as the dynamics model knows, got {self.action_names}')
         if not isinstance(fps, (int, float)) or not 0 < fps < 1e4 or not isinstance(self.info, dict): raise ValueError(f'expected frames per second and a dict of facts, got {fps!r} and {info!r}')
@@ -83,10 +83,12 @@ def _begin(self: WorldModel, frames, actions):
     tokens = torch.stack([steady(t, torch.from_numpy(f).permute(0, 3, 1, 2)) for t, f in zip(tokens, frames)])
     return tokens, self.dynamics.begin(tokens, torch.from_numpy(actions))
 
+# %% ../nbs/08_world.ipynb #keep0002
 @patch
-def _draw(self: WorldModel, tokens):
-    "Tokens → frames as a player sees them, uint8 `(b, size, size, 3)`."
-    return to_uint8(self.tokenizer.decode(tokens))
+def _draw(self: WorldModel, canvas, before, tokens):
+    "The frames after `canvas`, uint8 `(b, size, size, 3)`: cells whose tokens are no longer those `before` are drawn from the new ones, the others keep their pixels."
+    new = (tokens != before).any(-1).numpy().repeat(self.dynamics.cfg.patch, 1).repeat(self.dynamics.cfg.patch, 2)
+    return np.where(new[..., None], to_uint8(self.tokenizer.decode(tokens)), canvas)
 
 # %% ../nbs/08_world.ipynb #493d34eb
 @contextmanager
@@ -103,15 +105,13 @@ def one_thread():
 def reset(self: WorldModel,
     frames=None, # uint8 `(t, size, size, 3)`, the past, at least one frame; None: the start that the world carries
     actions=None, # int `(t-1,)`: `actions[i]` was taken while looking at `frames[i]`
-) -> np.ndarray: # the last of these frames, redrawn from its tokens, uint8 `(size, size, 3)`
+) -> np.ndarray: # the last of these frames, uint8 `(size, size, 3)`
     "Begin a dream. Raises `ValueError` for frames of another size or actions that don't fit; a running dream then goes on."
     if frames is None and actions is not None: raise ValueError('expected frames with these actions, got none')
     frames, actions = self.start if frames is None else self._past(frames, actions)
-    with one_thread():
-        tokens, state = self._begin(frames[None], actions[None])
-        frame = self._draw(tokens[:, -1])[0]
-    self._state = state
-    return frame
+    with one_thread(): _, state = self._begin(frames[None], actions[None])
+    self._state, self._frame = state, frames[-1]
+    return frames[-1].copy()
 
 @patch
 @torch.inference_mode()
@@ -124,9 +124,9 @@ def step(self: WorldModel,
     if self._state is None: self.reset()
     with one_thread():
         tokens, state = self.dynamics.step(self._state, torch.tensor([int(action)]))
-        frame = self._draw(tokens)[0]
-    self._state = state
-    return frame
+        frame = self._draw(self._frame, self._state.frames[:, 0], tokens)[0]
+    self._state, self._frame = state, frame
+    return frame.copy()
 
 # %% ../nbs/08_world.ipynb #68477578
 @patch
@@ -140,10 +140,11 @@ def rollout(self: WorldModel,
     frames, past_actions = self._past(frames, past_actions, many=True)
     actions = self._keys(actions, (len(frames), -1), 'of these dreams')
     _, state = self._begin(frames, past_actions)
-    out = np.empty((*actions.shape, *frames.shape[2:]), np.uint8)
+    out, canvas = np.empty((*actions.shape, *frames.shape[2:]), np.uint8), frames[:, -1]
     for i, a in enumerate(torch.from_numpy(actions).unbind(1)):
+        before = state.frames[:, 0]
         tokens, state = self.dynamics.step(state, a)
-        out[:, i] = self._draw(tokens)
+        out[:, i] = canvas = self._draw(canvas, before, tokens)
     return out
 
 # %% ../nbs/08_world.ipynb #0de01e90
