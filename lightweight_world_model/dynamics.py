@@ -532,7 +532,7 @@ class Muon(torch.optim.Optimizer):
         params, # two groups of parameters
         lr: float = 4e-3, # learning rate of both
         weight_decay: float = .05, # of all that has two or more dimensions
-        beta: float = .95, # of the running mean of gradients; fastai's one cycle takes it down to .85 and back
+        beta: float = .95, # of the running mean of gradients; `fit_to_zero` takes it down to .85 and back
     ):
         super().__init__(params, dict(lr=lr, weight_decay=weight_decay, beta=beta))
         for i, g in enumerate(self.param_groups): g['orthogonal'] = i == 0
@@ -720,6 +720,15 @@ class DynamicsLearner(ResumableLearner):
         super().__init__(dls, model, loss_func=DynamicsLoss(model), splitter=matrices_and_others, metrics=[cell_accuracy, change_accuracy],
                          opt_func=partial(OptimWrapper, opt=Muon, hp_map=dict(lr='lr', beta='mom', weight_decay='wd')), wd=.05, cbs=[*ours, GradientClip(1.), Finite(), *L(cbs)], **kwargs)
 
+    def fit_to_zero(self,
+        n_epoch: int, # passes over the data
+        lr: float, # highest learning rate
+        cbs=(), # more callbacks, such as a `TimeBudget`
+    ):
+        "Fit at a rate that rises for a twentieth of the time and then falls in a straight line to zero (arXiv 2502.15938)."
+        rate = combine_scheds([.05, .95], [SchedCos(lr/25, lr), SchedLin(lr, 0)])
+        self.fit(n_epoch, lr, cbs=[ParamScheduler({'lr': rate, 'mom': combined_cos(.05, .95, .85, .95)}), *L(cbs)])
+
 # %% ../nbs/07_dynamics.ipynb #dyn0069
 def save_dynamics(model: Dynamics, path: str|Path, **facts) -> Path:
     "Write a dynamics model as one file, see `write_model`."
@@ -812,5 +821,5 @@ def train_dynamics(
     model = deepcopy(start).train() if start else Dynamics(cfg, codebooks_of(tokenizer))
     learn = DynamicsLearner(dls, model.to(dls.device), cbs, seed, path=out)
     if start: learn.dream_pool.since = 0                                       # it has learnt enough to dream at once
-    learn.fit_one_cycle(epochs or 100_000, lr, pct_start=.05, cbs=[] if minutes is None else [TimeBudget(minutes)])
+    learn.fit_to_zero(epochs or 100_000, lr, [] if minutes is None else [TimeBudget(minutes)])
     return learn.model.cpu().eval()
