@@ -725,7 +725,7 @@ class DynamicsLearner(ResumableLearner):
         lr: float, # highest learning rate
         cbs=(), # more callbacks, such as a `TimeBudget`
     ):
-        "Fit at a rate that rises for a twentieth of the time and then falls in a straight line to zero (arXiv 2502.15938)."
+        "Fit at a rate that rises for a twentieth of the time and then falls in a straight line to zero (arXiv 2502.15938), the momentum going from .95 to .85 and back."
         rate = combine_scheds([.05, .95], [SchedCos(lr/25, lr), SchedLin(lr, 0)])
         self.fit(n_epoch, lr, cbs=[ParamScheduler({'lr': rate, 'mom': combined_cos(.05, .95, .85, .95)}), *L(cbs)])
 
