@@ -413,11 +413,9 @@ def train_dynamics(
     if begun: print(f'going on from {start}: {begun.dynamics.cfg.blocks} blocks of width {begun.dynamics.cfg.width}')
     with step(f'training for {budget}', 1) as tick, rounds(tick): dynamics.train_dynamics(store, model, out, minutes, epochs, seed, device=device, amp=amp, tensorboard=tensorboard, resume=resume, bs=batch, **how)
     if begun: tokenizer = training.save_tokenizer(model, out/'tokenizer.safetensors', **begun.info.get('tokenizer', {}))
-    made = world.WorldModel.from_runs(tokenizer, out, store, **(dict(before=begun.info) if begun else {}))
-    made.save(out/'world.safetensors')
+    world.WorldModel.from_runs(tokenizer, out, store, **(dict(before=begun.info) if begun else {})).save(out/'world.safetensors')
     (out/'checkpoint.safetensors').unlink()
-    if made.info['dynamics'].get('mean_with_start'): print(f'the mean of {start} and what came of it has the lower validation loss, and was taken')
-    print(f'wrote world.safetensors, dynamics.safetensors and history.csv into {out}')
+    print(*['took the mean of the start and what came of it: its validation loss is lower']*bool(dynamics.load_dynamics(out)[1].get('mean_with_start')), f'wrote world.safetensors, dynamics.safetensors and history.csv into {out}', sep='\n')
 
 # %% ../nbs/14_cli.ipynb #63d16b88
 def open_model(
