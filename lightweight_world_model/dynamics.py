@@ -758,7 +758,8 @@ def mean_with(self: DynamicsLearner,
     def loss(weights):
         self.model.load_state_dict(weights)
         torch.manual_seed(0)                                               # which of the still cells are asked is drawn
-        with self.no_bar(): self._do_epoch_validate()                      # not `validate`, which begins and ends a training of its own for all callbacks
+        self.recorder.before_epoch()
+        with self.no_bar(): self._do_epoch_validate()                      # `validate` would begin and end a training of its own for all callbacks
         return self.recorder.loss.value
     better = bool(loss(mean) < loss(last))
     if better: self.model.load_state_dict(mean)

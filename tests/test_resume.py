@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from commands import finish, run, start
 from lightweight_world_model.data import EpisodeStore
+from lightweight_world_model.world import WorldModel
 
 def killed(line, cwd, when):
     "Run a command; kill it as soon as `when()` is true, without a chance to tidy up."
@@ -76,6 +77,7 @@ def test_start(game):
         assert message in run(f'{train} torn_start {other} --resume', game, 1)[1]
     run(f'{train} torn_start --start whole_world --resume', game)
     assert same(game/'whole_start'/'dynamics.safetensors', out/'dynamics.safetensors') == []
+    assert WorldModel.load(out/'world.safetensors').info['dynamics']['mean_with_start'] in (True, False)      # it says which it is
     rounds = (out/'history.csv').read_text().splitlines()
     assert [line.split(',')[0] for line in rounds] == ['epoch', '0', '1', '2']
 
