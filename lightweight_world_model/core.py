@@ -100,7 +100,9 @@ def atomic(
         except BaseException:
             if old.exists() and not path.exists(): old.rename(path)
             raise
-    finally: shutil.rmtree(scratch, ignore_errors=True)
+    finally:
+        try: shutil.rmtree(scratch, ignore_errors=True)
+        except KeyboardInterrupt: shutil.rmtree(scratch, ignore_errors=True); raise      # Ctrl-C just now
 
 # %% ../nbs/00_core.ipynb #072cef84
 def save_gif(
