@@ -94,6 +94,8 @@ def atomic(
         yield scratch/path.name
         new, old = scratch/path.name, scratch/'old'
         if path.is_dir() and new.is_file(): raise IsADirectoryError(f'{path} is a folder, and stays one: choose another name for the file')
+        if new.is_file():
+            with open(new, 'rb+') as f: os.fsync(f.fileno())                                # on the disk itself, before the old one goes
         try:
             if path.is_dir() and new.exists(): path.rename(old)
             new.replace(path)
@@ -108,24 +110,26 @@ def atomic(
 def save_gif(
     frames, # uint8 `(n, h, w, 3)`
     path: str|Path, # ends in .gif
-    fps: float = 15, # frames per second
+    fps: float = 15, # frames per second; more than 50 are shown as 50, as viewers have it
     scale: int = 3, # whole factor by which a pixel is enlarged
 ) -> Path: # `path`
     "A sequence as a GIF that loops for ever."
     path = Path(path)
     pictures = [contact_sheet(f[None], scale=scale) for f in np.asarray(frames)]
+    ends = np.round(np.arange(len(pictures)+1)*100/min(fps, 50))                             # a GIF counts hundredths of a second
     with atomic(path) as p:
-        pictures[0].save(p, save_all=True, append_images=pictures[1:], duration=round(1000/fps), loop=0)
+        pictures[0].save(p, save_all=True, append_images=pictures[1:], duration=(10*np.diff(ends)).astype(int).tolist(), loop=0)
     return path
 
 # %% ../nbs/00_core.ipynb #plc0002
 def check_place(
     path: str|Path, # a file or folder that is to be made
 ):
-    "Raise `FileExistsError` for a link or a mounted disk, `PermissionError` where nothing may be written."
+    "Raise `FileExistsError` for a link or a mounted disk, `NotADirectoryError` inside a file, `PermissionError` where nothing may be written."
     path = Path(path).absolute()
     if path.is_symlink() or os.path.ismount(path): raise FileExistsError(f'{path} is a link, or a disk of its own, and stays one: choose a place inside it')
-    home = next(p for p in path.parents if p.is_dir())
+    home = next(p for p in path.parents if p.exists())
+    if not home.is_dir(): raise NotADirectoryError(f'{home} is a file, and nothing can be put into it: choose another place')
     if not os.access(home, os.W_OK | os.X_OK): raise PermissionError(f'{home} is not yours to write to: choose another place')
 
 # %% ../nbs/00_core.ipynb #7f4bee18
