@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .core import *
 from .data import RECKLESS, EpisodeStore
-from .game import ACTIONS, Episode, Platformer, State, play
+from .game import ACTIONS, Platformer, State, play
 from .game import Level, following, make_level, paste, sprite, touch
 from .training import REPORT_KEYS, make_report, milestone, score_tokenizer
 from .world import one_thread
@@ -577,7 +577,8 @@ def score_world(
     quick: bool = False, # a third of the questions, a fifth of the frames for the tokenizer and a quarter of the dreams
     tick: Callable|None = None, # called with the name of each part as it begins, for a progress bar
 ) -> Scores: # figures for `world_report`, and three pictures
-    "Every figure that can be measured on this store, with its baselines. Raises `ValueError` if its episodes are too short."
+    "Every figure that can be measured on this store, with its baselines. Raises `ValueError` if there are none, or if they are too short."
+    if not len(store.split(split)): raise ValueError(f'expected episodes in the split {split}, got none: record more of them')
     tick = tick or (lambda part: None)                               # of `PARTS`
     n, n_delta, n_states, n_dreams = (200, 60, 100, 4) if quick else (600, 200, 300, 16)
     tick('held-out episodes'); runs = held_out(store, split, n_dreams)
