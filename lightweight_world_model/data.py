@@ -8,7 +8,7 @@ __all__ = ['STORE_FILES', 'RECKLESS', 'map_npy', 'NpyWriter', 'captioned', 'spli
            'Windows', 'BatchLoader', 'frame_dls', 'sequence_dls', 'patch_psnr', 'mirror']
 
 # %% ../nbs/05_data.ipynb #7a293889
-import json, math, shutil, warnings
+import json, math, os, shutil, warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,10 +56,11 @@ class NpyWriter:
     def commit(self):
         "Write down how many rows there are; from here on the file can be opened."
         if not self.like: return
-        self.file.flush()                                     # rows first: a header never promises what isn't there
+        self._sync()                                          # rows first: a header never promises what isn't there
         self._header()
-        self.file.flush()
+        self._sync()
         self.file.seek(0, 2)
+    def _sync(self): self.file.flush(); os.fsync(self.file.fileno())                # on the disk itself, for the day of a power cut
     def _header(self):
         dtype, shape = self.like
         self.file.seek(0)
@@ -319,7 +320,7 @@ def make_game_data(
     path: str|Path, # the folder to be made
     n_frames: int = 20_000, # frames in all
     seed: int = 0, # another seed: other levels
-    episode_len: int = 250, # frames an episode at most; fewer if that made fewer than 10 episodes
+    episode_len: int = 100, # frames an episode at most; fewer if that made fewer than 10 episodes
     tick: Callable|None = None, # called with the number of new frames after each episode
 ) -> EpisodeStore: # a level an episode, level numbers in `.meta['levels']`
     "Record the built-in game; every second training episode by a reckless player. Raises `ValueError` under 10 frames."
@@ -331,18 +332,31 @@ def make_game_data(
     levels = [seed*1_000_000 + i for i in range(len(lengths))]
     reckless = split_episodes(lengths, seed)['train'][::2]                    # so will `write` split them
     played = (play(level, n, level, RECKLESS*(i in reckless)) for i, (level, n) in enumerate(zip(levels, lengths)))
-    return EpisodeStore.write(path, ((e.frames, e.actions) for e in played), ACTIONS, 15, 'platformer', seed, tick=tick, levels=levels, reckless=reckless)
+    return EpisodeStore.write(path, ((e.frames, e.actions) for e in played), ACTIONS, 15, 'platformer', seed, tick=tick, whole=True, levels=levels, reckless=reckless)
 
 # %% ../nbs/05_data.ipynb #uns0002
+@patch(as_prop=True)
+def facts(self: EpisodeStore) -> dict: # source, seed, frames and episodes
+    "What a model keeps of the store that it was trained on."
+    return dict(source=self.meta['source'], seed=self.meta['seed'], frames=len(self), episodes=self.n_episodes)
+
+@patch
+def fits(self: EpisodeStore,
+    facts: dict, # of a store; those of older models lack the number of episodes
+) -> bool:
+    "Can they be those of this store?"
+    return all(facts.get(k, v) == v for k, v in self.facts.items())
+
 def check_unseen(
     store: EpisodeStore, # that holds something out
     about: dict, # what a model says of itself: `data` that it was trained on, and what its `tokenizer` and the world `before` it say
 ):
     "Raise `ValueError` if a model may have been trained on levels or episodes that are held out here."
     meta, then = store.meta, about.get('data') or {}
-    whole = meta.get('whole') or meta.get('levels') == [meta['seed']*1_000_000 + i for i in range(store.n_episodes)]        # no part of a recording, nor several together
-    if whole and all(then.get(k) == meta[k] for k in ('source', 'seed')) and then.get('frames') != len(store):
-        raise ValueError(f"the model was trained on {then.get('frames')} frames of {meta['source']} with seed {meta['seed']}, and this recording of {len(store)} holds out others of them: take that one, or one with another seed")
+    whole = meta.get('whole', meta.get('levels') == [meta['seed']*1_000_000 + i for i in range(store.n_episodes)])        # no part of a recording, nor several together
+    if whole and all(then.get(k) == meta[k] for k in ('source', 'seed')) and not store.fits(then):
+        count = lambda d: f"{d.get('frames')} frames" + (f" in {d['episodes']} episodes" if 'episodes' in d else '')
+        raise ValueError(f"the model was trained on {count(then)} of {meta['source']} with seed {meta['seed']}, and this recording of {count(store.facts)} holds out others of them: take that one, or one with another seed")
     for part in {'tokenizer', 'before'} & set(about): check_unseen(store, about[part])
 
 # %% ../nbs/05_data.ipynb #a468fe31

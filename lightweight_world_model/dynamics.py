@@ -25,7 +25,6 @@ import torch.nn.functional as F
 
 from .data import *
 from fastai.basics import *
-from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientClip
 from .core import *
@@ -832,8 +831,8 @@ def train_dynamics(
     tokens = cache_tokens(store, tokenizer, out)
     dls = transition_dls(store, tokens, cfg, bs, seed)
     dls.device = torch.device(device) if device else default_device()
-    run = dict(seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
-    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start is not None, 'lr': lr, 'batch size': bs, 'tokenizer or data': Path(tokens.filename).stem}, resume)
+    run = dict(seed=seed, minutes=minutes, epochs=epochs, data=store.facts)
+    checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'config': asdict(cfg), 'start': start and hashlib.sha256(b''.join(v.cpu().numpy().tobytes() for v in start.state_dict().values())).hexdigest()[:16], 'lr': lr, 'batch size': bs, 'tokenizer or data': Path(tokens.filename).stem}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
     cbs = [KeepLatest(out/'dynamics.safetensors', **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else []) + watch
     model = deepcopy(start).train() if start else Dynamics(cfg, codebooks_of(tokenizer))

@@ -267,7 +267,7 @@ def part(
     kept = lambda es: [at[int(e)] for e in es if int(e) in at]
     more = ({'levels': [m['levels'][e] for e in episodes]} if 'levels' in m else {}) | ({'reckless': kept(m['reckless'])} if 'reckless' in m else {})
     splits = {k: kept(store.split(k)) for k in ('train', 'valid', 'test')}
-    return EpisodeStore.write(path, map(store.episode, episodes), m['action_names'], m['fps'], m['source'], m['seed'], splits, tick=tick, **more)
+    return EpisodeStore.write(path, map(store.episode, episodes), m['action_names'], m['fps'], m['source'], m['seed'], splits, tick=tick, whole=False, **more)
 
 def merge(
     stores: list[EpisodeStore], # `ValueError` unless their frames are alike in size and rate

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 from .data import *
 from fastai.basics import *
-from fastai.callback.progress import CSVLogger, ProgressCallback
+from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import *
 from fastai.callback.training import GradientClip
 from .core import *                  # after fastai, which has a to_float too
@@ -400,7 +400,8 @@ def score_tokenizer(
     split: str = 'test', # episodes the model was never trained on
     n: int = 2_000, # frames, spread evenly over the split
 ) -> dict: # report key → {'value', 'n', 'ci95'}
-    "The tokenizer's part of the report, on held-out episodes, with its baselines. Frames are rounded to bytes first, as a player sees them."
+    "The tokenizer's part of the report, on held-out episodes, with its baselines. Frames are rounded to bytes first, as a player sees them. Raises `ValueError` if there are none."
+    if not len(store.split(split)): raise ValueError(f'expected episodes in the split {split}, got none: record more of them')
     every, model = store.frame_ids(split), model.eval()
     tokens = torch.cat([model.encode(store.read(i)) for i in np.array_split(every, -(-len(every)//64))])   # a rare code needs many frames to show up
     ids = every[np.unique(np.linspace(0, len(every)-1, min(n, len(every))).astype(int))]
@@ -482,7 +483,7 @@ def train_tokenizer(
     out.mkdir(parents=True, exist_ok=True)
     dls = tokenizer_dls(store, bs, seed)
     dls.device = torch.device(device) if device else default_device()
-    run = dict(preset=name, seed=seed, minutes=minutes, epochs=epochs, data=dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store)))
+    run = dict(preset=name, seed=seed, minutes=minutes, epochs=epochs, data=store.facts)
     checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'batch size': bs}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
     cbs = [KeepBest(out/'tokenizer.safetensors', resume, **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else [])

@@ -93,7 +93,7 @@ def _draw(self: WorldModel, canvas, before, tokens):
 # %% ../nbs/08_world.ipynb #493d34eb
 @contextmanager
 def one_thread():
-    "Let PyTorch use one thread inside the block, if called from this one: a single dream gains nothing from more."
+    "Let PyTorch use one thread inside the block, if called from this one: a single dream gains nothing from more. A thread that begins meanwhile keeps one."
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try: yield
@@ -218,6 +218,7 @@ def _unpack(f):
     tensors = {k: f.get_tensor(k) for k in f.keys()}
     if about.get('sha256') != _digest(about, tensors): raise ValueError('expected contents that match their checksum, got others: the file is damaged')
     see, dream = VQVAEConfig(**json.loads(about['tokenizer'])), DynamicsConfig(**{'told': False, **json.loads(about['dynamics'])})    # older files don't say
+    if (see.stages, see.codes, see.patch) != (dream.stages, dream.codes, dream.patch): raise ValueError('expected a tokenizer and a dynamics model with the same codes, got two with others')
     part = lambda name: {k.removeprefix(name): v.float() for k, v in tensors.items() if k.startswith(name)}
     _check(lambda: ImprovedVQVAE(see), part('tokenizer.'))
     _check(lambda: Dynamics(dream, torch.empty(dream.stages, dream.codes, 3*dream.patch**2)), part('dynamics.'))
@@ -263,9 +264,8 @@ def from_runs(cls: WorldModel,
     "Make a world out of two training runs. Raises `FileNotFoundError` or `ValueError` if a part is missing or belongs elsewhere."
     (tokenizer, about_tokenizer), (dynamics, about_dynamics) = load_tokenizer(tokenizer_run), load_dynamics(dynamics_run)
     frames, actions, where = start_of(store)
-    data = dict(source=store.meta['source'], seed=store.meta['seed'], frames=len(store))
-    if about_dynamics.get('data', data) != data: raise ValueError(f"expected the recording that the dynamics model was trained on, {about_dynamics['data']}, got {data}")
-    return cls(tokenizer, dynamics, store.action_names, store.meta['fps'], (frames, actions), dict(data=data, tokenizer=about_tokenizer, dynamics=about_dynamics, start=where, **info))
+    if not store.fits(about_dynamics.get('data', {})): raise ValueError(f"expected the recording that the dynamics model was trained on, {about_dynamics['data']}, got {store.facts}")
+    return cls(tokenizer, dynamics, store.action_names, store.meta['fps'], (frames, actions), dict(data=store.facts, tokenizer=about_tokenizer, dynamics=about_dynamics, start=where, **info))
 
 # %% ../nbs/08_world.ipynb #006a41eb
 try: from gymnasium import Env

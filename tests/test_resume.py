@@ -73,7 +73,7 @@ def test_start(game):
     train, out = 'train dynamics --data data --epochs 3 --out', game/'torn_start'
     run(f'{train} whole_start --start whole_world', game)
     killed(f'{train} torn_start --start whole_world', game, (out/'checkpoint.safetensors').exists)
-    for other, message in ('--tokenizer whole', 'another start'), ('--start whole_world --lr .003', 'another lr: 0.003, where it was 0.002'), ('--start whole_world --batch 25', 'another batch size: 25, where it was 24'):
+    for other, message in ('--tokenizer whole', 'another start'), ('--start whole_start', 'another start'), ('--start whole_world --lr .003', 'another lr: 0.003, where it was 0.002'), ('--start whole_world --batch 25', 'another batch size: 25, where it was 24'):
         assert message in run(f'{train} torn_start {other} --resume', game, 1)[1]
     run(f'{train} torn_start --start whole_world --resume', game)
     assert same(game/'whole_start'/'dynamics.safetensors', out/'dynamics.safetensors') == []
