@@ -11,6 +11,7 @@ __all__ = ['STORE_FILES', 'RECKLESS', 'map_npy', 'NpyWriter', 'captioned', 'spli
 import json, math, os, shutil, warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,8 @@ def check_meta(
         return f"expected action_names to be a list of names, got {names!r}"
     if not isinstance(fps, (int, float)) or not fps > 0: return f"expected fps to be a number above 0, got {fps!r}"
     if not isinstance(meta.get('source'), str) or not isinstance(meta.get('seed'), int): return f"expected source to be a name and seed a whole number, got {meta.get('source')!r} and {meta.get('seed')!r}"
+    for k in {'levels', 'reckless'} & set(meta):
+        if not isinstance(meta[k], list) or not all(type(i) is int for i in meta[k]): return f"expected {k} to be a list of whole numbers, got {str(meta[k])[:40]}"
     if not isinstance(splits, dict) or set(splits) != {'train', 'valid', 'test'} or not all(isinstance(s, list) for s in splits.values()):
         return "expected splits to hold three lists: train, valid and test"
     used = [i for s in splits.values() for i in s]
@@ -176,6 +179,7 @@ def check_store(
     if not whole(e) or not len(e) or e[0] < 1 or (e[1:] <= e[:-1]).any() or e[-1] != len(f):
         fail('episode_ends.npy', f"expected increasing whole numbers from 1 up to {len(f)}, the number of frames, got {e.dtype} {e.shape}{f' from {e.flat[0]} to {e.flat[-1]}' if e.size else ''}")
     if why := check_meta(store.meta, len(f), len(e)): fail('meta.json', why)
+    if len(store.meta.get('levels', e)) != len(e): fail('meta.json', f"expected a level for each of {len(e)} episodes, got {len(store.meta['levels'])}")
     if a.min() < 0 or a.max() >= len(store.action_names):
         fail('actions.npy', f"expected actions 0 to {len(store.action_names)-1}, those named in meta.json, got {a.min()} to {a.max()}")
 
@@ -336,13 +340,14 @@ def make_game_data(
 
 # %% ../nbs/05_data.ipynb #uns0002
 @patch(as_prop=True)
-def facts(self: EpisodeStore) -> dict: # source, seed, frames and episodes
+def facts(self: EpisodeStore) -> dict: # source, seed, frames, episodes, and a digest of what was played
     "What a model keeps of the store that it was trained on."
-    return dict(source=self.meta['source'], seed=self.meta['seed'], frames=len(self), episodes=self.n_episodes)
+    return dict(source=self.meta['source'], seed=self.meta['seed'], frames=len(self), episodes=self.n_episodes,
+                played=sha256(self.ends.tobytes()+np.ascontiguousarray(self.actions).tobytes()).hexdigest()[:16])
 
 @patch
 def fits(self: EpisodeStore,
-    facts: dict, # of a store; those of older models lack the number of episodes
+    facts: dict, # of a store; those of older models have fewer
 ) -> bool:
     "Can they be those of this store?"
     return all(facts.get(k, v) == v for k, v in self.facts.items())
@@ -352,7 +357,9 @@ def check_unseen(
     about: dict, # what a model says of itself: `data` that it was trained on, and what its `tokenizer` and the world `before` it say
 ):
     "Raise `ValueError` if a model may have been trained on levels or episodes that are held out here."
-    meta, then = store.meta, about.get('data') or {}
+    dict_of = lambda x: x if isinstance(x, dict) else {}                       # whoever made the file
+    meta, about = store.meta, dict_of(about)
+    then = dict_of(about.get('data'))
     whole = meta.get('whole', meta.get('levels') == [meta['seed']*1_000_000 + i for i in range(store.n_episodes)])        # no part of a recording, nor several together
     if whole and all(then.get(k) == meta[k] for k in ('source', 'seed')) and not store.fits(then):
         count = lambda d: f"{d.get('frames')} frames" + (f" in {d['episodes']} episodes" if 'episodes' in d else '')
