@@ -6,7 +6,7 @@
 __all__ = ['MAX_BYTES', 'MAX_PIXELS', 'open_picture', 'png_of', 'Together', 'Hall', 'describe', 'make_app']
 
 # %% ../nbs/12_serve.ipynb #71c7f1e6
-import asyncio, base64, io, time
+import asyncio, base64, io, json, time
 from copy import copy
 from typing import Literal
 
@@ -108,7 +108,8 @@ def describe(
     world: WorldModel,
 ) -> dict: # plain JSON
     "What there is to know about a world."
-    return dict(name=name, size=world.size, fps=world.fps, actions=world.action_names, bits=world.tokenizer.bits, scores=world.info.get('scores'))
+    scores = json.loads(json.dumps(world.info.get('scores')), parse_constant=lambda c: None)       # JSON knows no NaN
+    return dict(name=name, size=world.size, fps=world.fps, actions=world.action_names, bits=world.tokenizer.bits, scores=scores)
 
 # %% ../nbs/12_serve.ipynb #5c210f00
 def picture_routes(app, hall):
@@ -151,7 +152,7 @@ def picture_routes(app, hall):
         w = hall.world(world)
         try: pictures = [base64.b64decode(f, validate=True) for f in body.frames]
         except ValueError as e: raise ValueError('expected frames as PNG files in base64') from e
-        frames = np.stack([open_picture(p, w.size) for p in pictures])
+        frames = np.stack([open_picture(p, w.size, min(MAX_PIXELS, 4*MAX_PIXELS//len(pictures))) for p in pictures])
         dreamt = w.rollout(frames[None], np.array(body.actions or np.zeros(0, int))[None], np.array([body.then]))[0]
         return dict(frames=[base64.b64encode(png_of(f)).decode() for f in dreamt])
 

@@ -162,8 +162,9 @@ def read_model(
             weights = {k: f.get_tensor(k) for k in f.keys()}
             want, have = ({k: (v.shape, v.dtype) for k, v in w.items()} for w in (model.state_dict(), weights))
             if want != have: raise ValueError('expected the weights that its config describes, got others')
+            if not isinstance(facts := json.loads(about['facts']), dict): raise ValueError('expected facts about the model, got none')
             model.load_state_dict(weights, assign=True)
-            return model.eval(), json.loads(about['facts'])
+            return model.eval(), facts
     except (SafetensorError, ValueError, TypeError, KeyError, OverflowError, RuntimeError) as e: raise ValueError(f"{path}: {str(e).partition(chr(10))[0]}") from e
 
 # %% ../nbs/06_training.ipynb #8de4eceb
@@ -480,12 +481,12 @@ def train_tokenizer(
     "Train a tokenizer on a store and score it on its test episodes. Raises `ValueError` for a preset that doesn't exist, frames that its patch doesn't divide, or if no episode is held out."
     out, cfg = Path(out), replace(preset(name), size=store.frames.shape[1])
     if len(store.frame_ids('test')) == 0: raise ValueError('expected episodes in the split test, to score the tokenizer on, got none: record more')
-    out.mkdir(parents=True, exist_ok=True)
     dls = tokenizer_dls(store, bs, seed)
     dls.device = torch.device(device) if device else default_device()
     run = dict(preset=name, seed=seed, minutes=minutes, epochs=epochs, data=store.facts)
     checkpoint = Checkpoint(out/'checkpoint.safetensors', run | {'batch size': bs}, resume)
     if resume: checkpoint.read()                                               # what can be wrong with it is said at once
+    out.mkdir(parents=True, exist_ok=True)
     cbs = [KeepBest(out/'tokenizer.safetensors', resume, **run), checkpoint, History('history.csv', resume)] + ([Bfloat16()] if amp else [])
     if tensorboard: cbs.append(curves(out/'tensorboard'))
     learn = TokenizerLearner(dls, start_tokenizer(store, cfg, seed), cbs=cbs, path=out)

@@ -47,6 +47,8 @@ class WorldModel:
         if len(self.action_names) != dynamics.cfg.actions or not all(isinstance(n, str) for n in self.action_names):
             raise ValueError(f'expected {dynamics.cfg.actions} action names, as many as the dynamics model knows, got {self.action_names}')
         if not isinstance(fps, (int, float)) or not 0 < fps < 1e4 or not isinstance(self.info, dict): raise ValueError(f'expected frames per second and a dict of facts, got {fps!r} and {info!r}')
+        for k in {'data', 'tokenizer', 'dynamics', 'before', 'scores'} & set(self.info):
+            if not isinstance(self.info[k], dict): raise ValueError(f'expected a dict as what is known of its {k}, got {self.info[k]!r}')
         self.start = self._past(*start)
         if len(self.start[0]) > MAX_START: raise ValueError(f'expected a start of at most {MAX_START} frames, got {len(self.start[0])}')
 
