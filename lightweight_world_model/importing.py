@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'PICTURES', 'cut_out', 'read_picture', 'in_order', 'pieces', 'read_folder', 'shown_at', 'read_video',
-           'calmed', 'read_keys', 'held', 'actions_of', 'strip', 'in_pieces', 'length_of', 'import_game', 'part',
-           'merge']
+           'calmed', 'read_keys', 'held', 'actions_of', 'strip', 'in_pieces', 'length_of', 'count_frames',
+           'import_game', 'part', 'merge']
 
 # %% ../nbs/16_importing.ipynb #imp0002
 import csv, math
@@ -19,7 +19,7 @@ from PIL import Image
 
 from .core import as_rgb, need
 from .data import EpisodeStore, captioned
-from .recording import shrink
+from .recording import MAX_EPISODE, shrink
 
 # %% ../nbs/16_importing.ipynb #imp0005
 MAX_PIXELS = 64_000_000         # of a picture or a frame: a screen of 8K has 33 million
@@ -66,8 +66,8 @@ def pieces(
     n: int, # frames in all
     least: int = 10, # pieces, as far as there are frames
 ) -> int: # frames in a piece
-    "How long to make the episodes of one long recording."
-    return max(1, n//least)
+    "How long to make the episodes of one long recording; none is longer than those that `record` makes."
+    return min(max(1, n//least), MAX_EPISODE)
 
 def read_folder(
     folder: str|Path, # with pictures in it, or with subfolders that have
@@ -79,7 +79,7 @@ def read_folder(
     if len(found) < 10: raise ValueError(f"expected at least 10 pictures ({', '.join(sorted(PICTURES))}) in {folder}, got {len(found)}")
     parts = {}
     for p in found: parts.setdefault(p.parent, []).append(p)
-    n = len(found) if len(parts) > 2 else pieces(len(found))
+    n = MAX_EPISODE if len(parts) > 2 else pieces(len(found))
     episodes = [p[i:i+n] for p in parts.values() for i in range(0, len(p), n)]
     for paths in episodes: yield np.stack([cut_out(read_picture(p), crop, size) for p in paths])
 
@@ -220,6 +220,18 @@ def length_of(
             return min(max(times, default=600.), 1e6)
     except av.FFmpegError as e: raise ValueError(f'{path}: expected a whole video, {e}') from e
 
+# %% ../nbs/16_importing.ipynb #imp0902
+def count_frames(
+    source: str|Path, # a folder of pictures, or a video file
+    fps: float = 15, # frames per second that are taken from a video
+) -> int: # frames; of a video, as many as its length promises
+    "How many frames there are to import. Raises `FileNotFoundError` if there is nothing, `ValueError` for another file."
+    source = Path(source)
+    if not source.exists(): raise FileNotFoundError(f'expected a folder of pictures or a video, got nothing at {source}')
+    if not 0 < fps <= 1000: raise ValueError(f'expected between 0 and 1,000 frames per second, got {fps}')
+    if source.is_dir(): return sum(p.suffix.lower() in PICTURES for p in source.rglob('*'))
+    return max(10, int(length_of(source)*fps))
+
 # %% ../nbs/16_importing.ipynb #imp0900
 def import_game(
     source: str|Path, # a folder of pictures, or a video file
@@ -234,17 +246,15 @@ def import_game(
     tick=None, # called with the number of new frames after each episode, for a progress bar
 ) -> EpisodeStore:
     "Make a store of pictures. Raises `FileNotFoundError` or `ValueError` with one sentence; `path` is then as it was."
-    source = Path(source)
-    if not source.exists(): raise FileNotFoundError(f'expected a folder of pictures or a video, got nothing at {source}')
-    if not 0 < fps <= 1000: raise ValueError(f'expected between 0 and 1,000 frames per second, got {fps}')
+    source, n = Path(source), count_frames(source, fps)
     if size < 8 or not math.isfinite(offset) or calm < 0: raise ValueError(f'expected frames of at least 8 pixels, an offset in seconds, and levels from 0 up, got {size}, {offset} and {calm}')
     if source.is_dir():
         if actions: raise ValueError('expected no log of keys for a folder of pictures: nothing says when each was taken')
         found, names, key = read_folder(source, size, crop), ['nothing'], None
     else:
         events = [(t+offset, k, down) for t, k, down in read_keys(actions)] if actions else []
-        n = max(10, int(length_of(source)*fps))
         key, names = actions_of(held(events, np.arange(n+2)/fps), n+1)
+        if events and len(names) == 1: raise ValueError(f'expected keys pressed in the {n/fps:.0f} seconds of {source.name}, got a log from {events[0][0]:g} to {events[-1][0]:g} seconds')
         found = in_pieces(calmed(read_video(source, fps, size, crop), calm), pieces(n))
     def episodes():
         at = 0

@@ -155,6 +155,7 @@ def open_env(
     try:
         spec = gym.registry.get(env_id)
         skip = {**spec.kwargs, **how}.get('frameskip') if spec and 'ale_py' in str(spec.entry_point) else None
+        if isinstance(skip, (tuple, list)): raise ValueError(f"{env_id} skips a random number of screens, so its time runs unevenly: take ALE/{env_id.partition('-')[0]}-v5, or give it a frameskip, such as 4")
         if isinstance(skip, int) and skip > 1: return brighter(gym.make(env_id, disable_env_checker=True, **{**how, 'frameskip': 1}), skip)
         return gym.make(env_id, disable_env_checker=True, **how)
     except gym.error.DependencyNotInstalled as e: raise ImportError(f"{env_id} needs something that is not installed: {e}") from e
