@@ -125,7 +125,8 @@ def save_gif(
 def check_place(
     path: str|Path, # a file or folder that is to be made
 ):
-    "Raise `FileExistsError` for a link or a mounted disk, `NotADirectoryError` inside a file, `PermissionError` where nothing may be written."
+    "Raise `FileExistsError` for a link, a mounted disk or the folder that one is in, `NotADirectoryError` inside a file, `PermissionError` where nothing may be written."
+    if Path(path).name in ('', '..'): raise FileExistsError(f'{path} can not be replaced by something new: choose a place inside it')
     path = Path(path).absolute()
     if path.is_symlink() or os.path.ismount(path): raise FileExistsError(f'{path} is a link, or a disk of its own, and stays one: choose a place inside it')
     home = next(p for p in path.parents if p.exists())
