@@ -166,8 +166,8 @@ class LocalBlock(nn.Module):
         if self.summary is not None:
             parts = [y.mean((1, 2)), y.amax((1, 2))]
             if self.told:
-                own, will = F.layer_norm(x, x.shape[-1:]), change.sigmoid()[..., None]       # of each cell alone, its neighbours not mixed in
-                will = (will > .5).float() + (will - will.detach())                          # decided, with the gradient of the guess
+                own, will = F.layer_norm(x, x.shape[-1:]), (change > 0).float()[..., None]   # of each cell alone, its neighbours not mixed in; decided …
+                if change.requires_grad: soft = change.sigmoid()[..., None]; will = will + (soft - soft.detach())     # … with the gradient of the guess
                 parts += [(own*share).amax((1, 2)) for share in (will, 1-will)]
             s = self.summary(torch.cat(parts, -1))[:, None, None]
         if cells is not None: x, y = x[cells], y[cells]
@@ -327,10 +327,11 @@ def spell(self: Dynamics,
     left, query, bonus = (x.float() for x in painted)
     kept = torch.cat([tokens[:, :1], tokens[:, self.cfg.frames:]], 1)
     agree, logits, codes = torch.ones_like(kept[..., 0], dtype=torch.bool), [], []
+    sharpness = self.sharpness.exp()
     with torch.autocast(left.device.type, enabled=False):                # distances need all their digits
         for s, book in enumerate(self.codebooks):
-            near = torch.addmm(self.norms[s], left, book.t())*self.sharpness[s].exp()       # half of |left|² − |left−book|²
-            logits.append((near + query[:, s] @ self.keys[s].t()).scatter_add(1, kept[..., s], torch.where(agree, bonus[:, s], 0)))
+            near = torch.addmm(self.norms[s], left, book.t())*sharpness[s]       # half of |left|² − |left−book|²
+            logits.append(torch.addmm(near, query[:, s], self.keys[s].t()).scatter_add(1, kept[..., s], bonus[:, s]*agree))
             codes.append(logits[-1].argmax(1) if target is None else target[:, s])
             agree, left = agree & (kept[..., s] == codes[-1][:, None]), left - book[codes[-1]]
     return logits, torch.stack(codes, 1)

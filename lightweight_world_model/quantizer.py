@@ -277,7 +277,8 @@ def lookup(self: ResidualQuantizer,
 ) -> torch.Tensor: # `(…, dim)`
     "The vectors of these codes: the sum over the stages. Raises `ValueError` for a number that is none."
     if tokens.shape[-1] != len(self.stages): raise ValueError(f"expected {len(self.stages)} codes a vector, got a tensor of shape {tuple(tokens.shape)}")
-    return sum(s.lookup(t) for s, t in zip(self.stages, tokens.unbind(-1)))
+    tokens = _codes_under(tokens, self.stages[0].n_codes)
+    return sum(F.embedding(t, s.codebook) for s, t in zip(self.stages, tokens.unbind(-1)))
 
 @patch
 def encode(self: ResidualQuantizer,
