@@ -174,6 +174,7 @@ def broken(done):
     ('train tokenizer --data data/game --out new --minutes 0', 2, 'positive'),
     ('train tokenizer --data data/game --out new --device abacus', 1, 'got abacus'),
     ('train tokenizer --data data/game --out runs/game', 1, 'tokenizer.safetensors exists already'),
+    ('train tokenizer --data data/game --out new --resume', 1, 'nothing to go on from at new'),
     ('train tokenizer --data empty --out new', 1, 'empty is not a whole episode store'),
     ('train tokenizer --data half --out new', 1, 'lacks meta.json'),
     ('train tokenizer --data cut --out new', 1, 'cut/frames.npy'),
